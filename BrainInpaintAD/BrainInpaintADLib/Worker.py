@@ -1,0 +1,192 @@
+"""The core as a child process: JSON lines in, log out, and a cancel that ends the whole process tree.
+
+Inference never runs inside Slicer: a crash, a full memory or a cancel must not take the user's scene along.
+Reader threads only fill a queue; whoever polls `events()` (a QTimer in the panel) stays on the main thread.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import queue
+import signal
+import subprocess
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TextIO
+
+GRACE_S = 0.6  # time to stop on its own; what is left of the second goes to the forced end
+_KEPT_LINES = 200  # of stderr, for the failure text
+_ON_WINDOWS = os.name == "nt"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the core is."""
+
+    stage: str
+    fraction: float  # of the whole run, in [0, 1]
+    secondsLeft: float | None = None
+
+
+class WorkerProtocol(Protocol):
+    """What a detection needs from whoever computes it."""
+
+    def start(self) -> None: ...
+    def events(self) -> list[Progress | str]: ...
+    def cancel(self) -> None: ...
+    def failure(self) -> str: ...
+
+    @property
+    def isFinished(self) -> bool: ...
+
+    @property
+    def hasSucceeded(self) -> bool: ...
+
+
+class Worker:
+    """One run of one command."""
+
+    def __init__(self, command: Sequence[str], *, environment: Mapping[str, str] | None = None) -> None:
+        self._command = list(command)
+        self._environment = environment
+        self._events: queue.SimpleQueue[Progress | str] = queue.SimpleQueue()
+        self._errorLines: deque[str] = deque(maxlen=_KEPT_LINES)
+        self._process: subprocess.Popen[str] | None = None
+        self._readers: list[threading.Thread] = []
+
+    def start(self) -> None:
+        """Launch the command; raises OSError when it cannot be started at all."""
+        self._process = subprocess.Popen(
+            self._command,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            errors="replace",
+            **_ownProcessTree(),
+        )
+        self._readers = [
+            self._read(self._process.stdout, self._onOutput),
+            self._read(self._process.stderr, self._onError),
+        ]
+
+    @property
+    def isFinished(self) -> bool:
+        """True once the process has ended and everything it said has been read."""
+        if self._process is None or self._process.poll() is None:
+            return False
+        for reader in self._readers:
+            reader.join(timeout=0.2)  # a stray grandchild may hold the pipe open: do not wait for it forever
+        return True
+
+    @property
+    def hasSucceeded(self) -> bool:
+        return self._process is not None and self._process.poll() == 0
+
+    def events(self) -> list[Progress | str]:
+        """What arrived since the last call, oldest first: progress, or a line for the log."""
+        arrived = []
+        while not self._events.empty():
+            arrived.append(self._events.get_nowait())
+        return arrived
+
+    def failure(self) -> str:
+        """One sentence that says why the process did not succeed."""
+        code = None if self._process is None else self._process.poll()
+        if code == -9:
+            return "The computation was stopped by the system, most likely because the memory was full."
+        if code is not None and code < 0:
+            return f"The computation was stopped by signal {-code}."
+        return _lastError(list(self._errorLines)) or f"The computation ended with code {code} and no message."
+
+    def cancel(self, grace_s: float = GRACE_S) -> None:
+        """End the process and everything it started: politely first, by force after `grace_s` seconds."""
+        if self._process is None:
+            return
+        _askToStop(self._process)
+        deadline = time.monotonic() + grace_s
+        while self._process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        _forceToStop(self._process)
+        self._process.wait(timeout=5)
+
+    def _read(self, stream: TextIO | None, receive) -> threading.Thread:
+        def pump() -> None:
+            with stream:
+                for line in stream:
+                    receive(line.rstrip("\r\n"))
+
+        thread = threading.Thread(target=pump, daemon=True)
+        thread.start()
+        return thread
+
+    def _onOutput(self, line: str) -> None:
+        if line.strip():
+            self._events.put(parseProgress(line) or line)
+
+    def _onError(self, line: str) -> None:
+        if line.strip():
+            self._errorLines.append(line)
+            self._events.put(line)
+
+
+def parseProgress(line: str) -> Progress | None:
+    """The progress a JSON line tells of; None when the line is anything else (it belongs in the log)."""
+    try:
+        told = json.loads(line)
+        stage, fraction, left = told["stage"], float(told["fraction"]), told.get("seconds_left")
+        left = None if left is None else float(left)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+    if not isinstance(stage, str) or not math.isfinite(fraction):
+        return None
+    if left is not None and not (math.isfinite(left) and left >= 0):
+        left = None
+    return Progress(stage, min(max(fraction, 0.0), 1.0), left)
+
+
+def _lastError(lines: list[str]) -> str:
+    """The core's own sentence ("Error: …", possibly wrapped over lines), else the last line said."""
+    starts = [number for number, line in enumerate(lines) if line.startswith("Error: ")]
+    if not starts:
+        return lines[-1].strip() if lines else ""
+    return " ".join(line.strip() for line in lines[starts[-1] :]).removeprefix("Error: ")
+
+
+def _ownProcessTree() -> dict[str, object]:
+    """Arguments that put the child at the head of its own tree, so that the tree can be ended as one."""
+    if _ON_WINDOWS:  # and without a console window flashing up
+        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
+    return {"start_new_session": True}
+
+
+def _askToStop(process: subprocess.Popen[str]) -> None:
+    # Windows has no polite way that reaches a process without a console; the forced end follows at once there.
+    if not _ON_WINDOWS:
+        _signalTree(process, signal.SIGTERM)
+
+
+def _forceToStop(process: subprocess.Popen[str]) -> None:
+    if _ON_WINDOWS:
+        # PythonSlicer is a launcher: killing it alone would leave the real Python running, hence /T
+        subprocess.run(
+            ["taskkill", "/F", "/T", "/PID", str(process.pid)],
+            check=False,
+            capture_output=True,
+            creationflags=subprocess.CREATE_NO_WINDOW,
+        )
+    else:
+        _signalTree(process, signal.SIGKILL)  # also for those whose parent is already gone
+
+
+def _signalTree(process: subprocess.Popen[str], number: int) -> None:
+    try:
+        os.killpg(process.pid, number)
+    except ProcessLookupError:
+        return  # everyone has already left

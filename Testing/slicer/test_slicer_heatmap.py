@@ -1,0 +1,119 @@
+"""The heatmap as it is seen: the blended slice image of a real slice logic."""
+
+import numpy as np
+import pytest
+from vtk.util.numpy_support import vtk_to_numpy
+
+SLICE_MM = 3.25 + 5 * 8  # the middle of slice 8 of the oblique scan, along S
+
+
+@pytest.fixture
+def slicers_colours(a_scene):
+    """The colour tables every Slicer scene has."""
+    import slicer
+
+    logic = slicer.vtkMRMLColorLogic()
+    logic.SetMRMLScene(a_scene)
+    logic.AddDefaultColorNodes()
+    yield
+    logic.SetMRMLScene(None)
+
+
+@pytest.fixture
+def a_slice_view(a_scene, slicers_colours):
+    """An axial slice view without a window: gives the blended image, uint8 (rows, columns, RGBA)."""
+    import slicer
+
+    slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(a_scene)
+    logic = slicer.vtkMRMLSliceLogic()
+    logic.SetMRMLScene(a_scene)
+    node = logic.AddSliceNode("Red")
+    node.SetOrientation("Axial")
+
+    def show():
+        node.SetDimensions(120, 120, 1)
+        node.SetFieldOfView(40, 40, 1)
+        node.JumpSliceByCentering(2, -21, SLICE_MM)
+        logic.UpdatePipeline()
+        logic.GetBlend().Update()
+        image = logic.GetBlend().GetOutput()
+        columns, rows, _ = image.GetDimensions()
+        return vtk_to_numpy(image.GetPointData().GetScalars()).reshape(rows, columns, -1).copy()
+
+    yield show
+    logic.SetMRMLScene(None)
+
+
+def coloured(image):
+    """Pixels that are not grey."""
+    channels = image[..., :3].astype(int)
+    return int((np.ptp(channels, axis=-1) > 8).sum())
+
+
+@pytest.fixture
+def a_result(mrml_lib, a_scan, some_anomalies, write_result, tmp_path):
+    """Hot (0.8) inside anomaly 2, lukewarm (0.1) elsewhere in the brain."""
+    heat = np.full(some_anomalies.shape, 0.1, np.float32)
+    heat[some_anomalies == 2] = 0.8
+    write_result(tmp_path, some_anomalies, like=a_scan, heat=heat)
+    return mrml_lib("Scene").importResult(tmp_path, a_scan)
+
+
+def test_only_the_hot_region_is_coloured(mrml_lib, a_slice_view, a_scan, a_result):
+    mrml_lib("Heatmap").showOverlay(a_scan, a_result.heatmapNode, opacity=0.6)
+    pixel_mm2 = (40 / 120) ** 2
+    hot_mm2 = 5 * 1.1 * 3 * 0.9  # rows × columns of anomaly 2, in the plane
+    # interpolation between 0.8 and 0.1 draws the threshold half a voxel outwards on each side: at most +1 voxel a side
+    limits = hot_mm2 / pixel_mm2, 6 * 1.1 * 4 * 0.9 / pixel_mm2
+    assert limits[0] * 0.9 < coloured(a_slice_view()) < limits[1] * 1.1
+
+
+def test_no_opacity_leaves_the_scan_alone(mrml_lib, a_slice_view, a_scan, a_result):
+    heatmap = mrml_lib("Heatmap")
+    heatmap.showOverlay(a_scan, a_result.heatmapNode, opacity=0.6)
+    heatmap.setOpacity(a_result.heatmapNode, 0.0)
+    assert coloured(a_slice_view()) == 0
+
+
+def test_the_slider_does_not_touch_another_foreground(mrml_lib, a_scene, a_slice_view, a_scan, a_result, add_volume):
+    import slicer
+
+    other = add_volume(np.ones((3, 4, 5), np.float32), name="another foreground")
+    slicer.util.setSliceViewerLayers(foreground=other, foregroundOpacity=0.7)
+    mrml_lib("Heatmap").setOpacity(a_result.heatmapNode, 0.1)
+    assert a_scene.GetFirstNodeByClass("vtkMRMLSliceCompositeNode").GetForegroundOpacity() == 0.7
+
+
+def test_the_scan_keeps_its_own_display(mrml_lib, a_scan, some_anomalies, write_result, tmp_path):
+    a_scan.CreateDefaultDisplayNodes()
+    time = a_scan.GetDisplayNode().GetMTime()
+    write_result(tmp_path, some_anomalies, like=a_scan)
+    result = mrml_lib("Scene").importResult(tmp_path, a_scan)
+    assert result.heatmapNode.GetDisplayNode() is not a_scan.GetDisplayNode()
+    assert a_scan.GetDisplayNode().GetMTime() == time
+
+
+def test_slicers_own_colours_are_preferred(
+    mrml_lib, slicers_colours, a_scan, some_anomalies, write_result, tmp_path
+):
+    write_result(tmp_path, some_anomalies, like=a_scan)
+    result = mrml_lib("Scene").importResult(tmp_path, a_scan)
+    assert result.heatmapNode.GetDisplayNode().GetColorNodeID() == "vtkMRMLColorTableNodeIron"
+
+
+def test_two_heatmaps_share_one_table_of_our_own(mrml_lib, a_scene, a_scan, some_anomalies, write_result, tmp_path):
+    write_result(tmp_path, some_anomalies, like=a_scan)
+    nodes = [mrml_lib("Scene").importResult(tmp_path, a_scan).heatmapNode for _ in range(2)]
+    assert len({node.GetDisplayNode().GetColorNodeID() for node in nodes}) == 1
+
+
+def test_the_colour_range_ignores_an_outlier_and_the_background(mrml_lib):
+    heat = np.zeros(20_000, np.float32)
+    heat[:10_000] = 0.3
+    heat[0] = 50.0
+    assert mrml_lib("Heatmap").heatRange(heat) == pytest.approx((0.1, 0.3))
+
+
+def test_a_heatmap_without_heat_has_a_range_that_shows_nothing(mrml_lib):
+    low, high = mrml_lib("Heatmap").heatRange(np.zeros((2, 3, 4)))
+    assert 0 < low < high

@@ -1,0 +1,68 @@
+"""`brain-inpaint-ad detect`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..progress import Progress, part_of
+from .run import ProgressStyle, run
+
+
+class Rule(StrEnum):
+    """How anomalies are chosen among the superpixels."""
+
+    calibrated = "calibrated"
+    paper = "paper"
+
+
+def detect(
+    scan: Annotated[Path, typer.Argument(help="Brain scan: NIfTI, NRRD or MHA; whole head or brain only.")],
+    out: Annotated[Path, typer.Option(help="Folder for the results.")],
+    model: Annotated[
+        str, typer.Option(help="A model's name (see: models) or the path of a .safetensors file.")
+    ] = "t1-inpaint-32mm",
+    mask: Annotated[Path | None, typer.Option(help="Brain mask on the scan's grid, > 0 inside.")] = None,
+    window_mm: Annotated[
+        float | None, typer.Option(help="Side of the erased window in mm; a size the model has. [default: the model's]")
+    ] = None,
+    stride_mm: Annotated[float, typer.Option(help="Step between windows in mm.")] = 4.0,
+    scale: Annotated[float, typer.Option(help="Felzenszwalb scale; larger gives larger superpixels.")] = 75.0,
+    rule: Annotated[
+        Rule,
+        typer.Option(help="calibrated: hotter than healthy scans get, may find nothing; paper: the hottest of every slice."),
+    ] = Rule.calibrated,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    progress: Annotated[ProgressStyle, typer.Option(help="bar; jsonl: one JSON object per line; none.")] = ProgressStyle.bar,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are already in the folder.")] = False,
+) -> None:
+    """Find what a model of healthy brains cannot explain in SCAN; write heatmap, labelmap, table and picture."""
+
+    def work(report: Progress) -> str:
+        from ..pipeline import detect as find
+        from ..result import check_output
+
+        report(0.0, "starting")
+        check_output(out, overwrite=overwrite)
+        result = find(
+            scan,
+            model=model,
+            mask=mask,
+            window_mm=window_mm,
+            stride_mm=stride_mm,
+            scale=scale,
+            rule=rule.value,
+            device=device,
+            progress=part_of(report, 0.0, 0.97),
+        )
+        report(0.97, "writing results")
+        result.save(out, overwrite=overwrite)
+        report(1.0, "done")
+        return result.summary
+
+    summary = run(work, progress)
+    if progress is not ProgressStyle.jsonl:
+        typer.echo(f"{summary}. Results are in {out}.")

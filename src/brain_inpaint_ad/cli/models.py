@@ -1,0 +1,26 @@
+"""`brain-inpaint-ad models`."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from .run import ProgressStyle, run
+
+
+def models() -> None:
+    """List the models that came with the package."""
+    from ..weights.store import shipped_cards
+
+    cards = run(lambda _: shipped_cards(), ProgressStyle.none)
+    table = Table("name", "modality", "window", "grid", "trained on", "SHA-256")
+    for card in cards:
+        table.add_row(
+            card.name,
+            card.modality,
+            f"{card.window_mm:g} mm",
+            f"{card.rows}×{card.columns} of {card.spacing_mm:g} mm",
+            str(card.training["data"]),
+            card.sha256[:12],
+        )
+    Console().print(table)

@@ -1,0 +1,128 @@
+"""What every command shares: progress on the terminal, one sentence for an error, and a cancel that works at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import TypeVar
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from ..errors import BrainInpaintError, Cancelled
+from ..progress import Progress, TimeLeft, silent
+
+CANCELLED = 130  # what a shell calls a program stopped by Ctrl-C
+_PATIENCE_S = 0.8  # how long a cancelled run may take to reach its next progress call
+_Answer = TypeVar("_Answer")
+
+
+class ProgressStyle(StrEnum):
+    """How progress is shown."""
+
+    bar = "bar"
+    jsonl = "jsonl"
+    none = "none"
+
+
+def run(work: Callable[[Progress], _Answer], style: ProgressStyle = ProgressStyle.bar) -> _Answer:
+    """Do `work(progress)`; on a refusal print its sentence and leave with 1, on Ctrl-C or SIGTERM with 130.
+
+    The work runs in a thread, so that a signal is answered while a library is busy in C. If the work does not come to its
+    next progress call in time, the process ends there and then: results are moved into place only when they are whole.
+    """
+    cancelled = threading.Event()
+    outcome: list[_Answer | BaseException] = []
+
+    def target() -> None:
+        try:
+            with _reporter(style) as report:
+                outcome.append(work(_cancellable(report, cancelled)))
+        except BaseException as error:
+            outcome.append(error)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: cancelled.set())
+    thread = threading.Thread(target=target, daemon=True)
+    thread.start()
+    while thread.is_alive() and not cancelled.is_set():
+        thread.join(0.1)
+    thread.join(_PATIENCE_S if cancelled.is_set() else None)
+    if not outcome:
+        sys.stderr.write("Cancelled.\n")
+        sys.stderr.flush()
+        os._exit(CANCELLED)
+    return _answer(outcome[0])
+
+
+def _answer(outcome: _Answer | BaseException) -> _Answer:
+    if isinstance(outcome, Cancelled):
+        typer.echo("Cancelled.", err=True)
+        raise typer.Exit(CANCELLED)
+    if isinstance(outcome, BrainInpaintError):
+        typer.echo(f"Error: {_sentence(str(outcome))}", err=True)
+        raise typer.Exit(1)
+    if isinstance(outcome, MemoryError):
+        typer.echo("Error: this machine has not enough memory for this scan; close other programs and try again.", err=True)
+        raise typer.Exit(1)
+    if isinstance(outcome, BaseException):
+        raise outcome
+    return outcome
+
+
+def _sentence(text: str) -> str:
+    """First letter large, one full stop."""
+    return text[:1].upper() + text[1:].rstrip(".") + "."
+
+
+def _cancellable(report: Progress, cancelled: threading.Event) -> Progress:
+    def progress(fraction: float, stage: str) -> None:
+        if cancelled.is_set():
+            raise Cancelled("cancelled")
+        report(fraction, stage)
+
+    return progress
+
+
+@contextmanager
+def _reporter(style: ProgressStyle) -> Iterator[Progress]:
+    if style is ProgressStyle.none:
+        yield silent
+    elif style is ProgressStyle.jsonl:
+        yield _json_lines()
+    else:
+        columns = (TextColumn("{task.description:<28}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+        with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task("starting", total=1.0)
+            yield lambda fraction, stage: bar.update(task, completed=fraction, description=stage)
+
+
+def _json_lines(every_s: float = 0.2) -> Progress:
+    """One JSON object per line on standard output, at most one every `every_s` seconds within a stage."""
+    left = TimeLeft()
+    last: list[tuple[float, str]] = [(-1.0, "")]
+
+    def report(fraction: float, stage: str) -> None:
+        now = time.monotonic()
+        if stage == last[0][1] and now - last[0][0] < every_s and fraction < 1:
+            return
+        last[0] = (now, stage)
+        seconds = left.seconds(fraction)
+        line = {
+            "stage": stage,
+            "fraction": round(fraction, 4),
+            "seconds_left": None if seconds is None else round(seconds, 1),
+        }
+        sys.stdout.write(json.dumps(line) + "\n")
+        sys.stdout.flush()
+
+    return report

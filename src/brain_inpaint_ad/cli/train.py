@@ -1,0 +1,58 @@
+"""`brain-inpaint-ad train …`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..progress import Progress
+from .run import ProgressStyle, run
+
+app = typer.Typer(no_args_is_help=True, help="Train a model on healthy scans.")
+
+
+@app.callback()
+def train() -> None:
+    """Train a model on healthy scans."""
+
+
+@app.command()
+def inpainting(
+    data: Annotated[Path, typer.Option(help="Folder of healthy NIfTI scans, with subjects.csv in it or above it.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run: checkpoint, TensorBoard, pictures, weights.")],
+    window_mm: Annotated[float, typer.Option(help="Side of the erased window: 8, 16, 32 or 64 mm.")] = 32.0,
+    iterations: Annotated[int, typer.Option(help="Batches of 16 to see in all.")] = 30_000,
+    max_minutes: Annotated[float | None, typer.Option(help="Stop after this time; --resume goes on.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the folder.")] = False,
+    subjects: Annotated[Path | None, typer.Option(help="CSV of scans and their split (train, validation, test).")] = None,
+    width: Annotated[int, typer.Option(help="Channels of the U-Net's first level.")] = 16,
+    seed: Annotated[int, typer.Option(help="Seed of weights, slices and windows.")] = 0,
+    name: Annotated[str | None, typer.Option(help="Name of the model in its card. [default: the folder's]")] = None,
+    data_note: Annotated[str, typer.Option(help="Source and licence of the data, for the model's card.")] = "",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    progress: Annotated[ProgressStyle, typer.Option(help="bar, jsonl or none.")] = ProgressStyle.bar,
+) -> None:
+    """Train the generator of Nguyen 2020: rebuild what was erased from healthy slices."""
+
+    def work(report: Progress) -> int:
+        from ..training.inpainting import InpaintingSettings, train
+
+        return train(
+            data,
+            out,
+            settings=InpaintingSettings(window_mm=window_mm, width=width, seed=seed),
+            iterations=iterations,
+            max_minutes=max_minutes,
+            resume=resume,
+            subjects=subjects,
+            device=device,
+            name=name,
+            data_note=data_note,
+            progress=report,
+        )
+
+    done = run(work, progress)
+    if progress is not ProgressStyle.jsonl:
+        typer.echo(f"{done} iterations done; weights are in {out}/generator.safetensors; next: brain-inpaint-ad calibrate.")

@@ -1,0 +1,1 @@
+"""Honest numbers: data sets by subject, metrics, thresholds from healthy scans, one table."""

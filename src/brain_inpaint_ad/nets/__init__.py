@@ -1,0 +1,1 @@
+"""Torch modules only: no files, no loops over data, no devices."""

@@ -1,0 +1,55 @@
+"""overview.png: axial slices, the heatmap over them, outlines of what was found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from .volume import Array
+
+COLUMNS = 6
+
+
+def draw_overview(path: Path, image: Array, heatmap: Array, labelmap: Array, *, title: str, hot: float) -> None:
+    """Two rows of slices: the scan with outlines, and the same with heat.
+
+    image: [0, 1], heatmap and labelmap: (slices, rows, columns) on the model grid, as a radiologist looks at them (the
+    patient's left on the right). hot: the heat that the colour scale shows in its middle.
+    """
+    figure = Figure(figsize=(2.1 * COLUMNS, 6.4), facecolor="black")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(2, COLUMNS, gridspec_kw={"wspace": 0.02, "hspace": 0.02})
+    shown = None
+    for column, index in enumerate(_slices_to_show(image, labelmap)):
+        for row in range(2):
+            axis = axes[row, column]
+            axis.imshow(image[index], cmap="gray", vmin=0, vmax=1, interpolation="bilinear")
+            axis.set_axis_off()
+            if row == 1:
+                heat = np.ma.masked_less_equal(heatmap[index], 0)
+                shown = axis.imshow(heat, cmap="inferno", vmin=0, vmax=2 * hot, alpha=0.65)
+            if labelmap[index].any():
+                axis.contour(labelmap[index] > 0, levels=[0.5], colors="cyan", linewidths=0.9)
+        axes[0, column].set_title(f"slice {index + 1} of {len(image)}", color="0.7", fontsize=8, pad=2)
+    figure.suptitle(title, color="white", fontsize=12, y=0.985)
+    figure.text(0.5, 0.018, "R is left · research software, not a medical device", color="0.6", fontsize=8, ha="center")
+    figure.subplots_adjust(left=0.005, right=0.94, top=0.9, bottom=0.05)
+    if shown is not None:
+        bar = figure.colorbar(shown, cax=figure.add_axes((0.95, 0.08, 0.012, 0.36)))
+        bar.ax.tick_params(colors="0.7", labelsize=7)
+        bar.set_label("heat", color="0.7", fontsize=8)
+    figure.savefig(path, dpi=110, format="png", facecolor="black", metadata={"Software": "brain-inpaint-ad"})
+
+
+def _slices_to_show(image: Array, labelmap: Array) -> Array:
+    """Evenly spaced through the anomalies; through the brain when nothing was found."""
+    marked = np.flatnonzero((labelmap if labelmap.any() else image > 0).any(axis=(1, 2)))
+    inner = np.linspace(0.1, 0.9, COLUMNS) * (len(marked) - 1)
+    picked = marked[inner.round().astype(int)]
+    if len(np.unique(picked)) < COLUMNS:  # an anomaly of few slices: show its neighbours too
+        middle = int(np.clip(np.median(marked), COLUMNS // 2, len(image) - COLUMNS // 2))
+        picked = np.arange(middle - COLUMNS // 2, middle - COLUMNS // 2 + COLUMNS)
+    return picked

@@ -1,0 +1,133 @@
+"""detect(): a scan in, its anomalies out; the whole story on one screen."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+import skimage
+import torch
+
+from .detectors.inpainting import InpaintingDetector
+from .devices import pick_device
+from .errors import SettingsError, WeightsError
+from .io import read_labels, read_scan
+from .prepare import prepare
+from .progress import Progress, part_of, silent
+from .result import Result, segment
+from .segmentation.select import SegmentSettings
+from .volume import Volume
+from .weights.card import Card
+from .weights.store import DEFAULT_MODEL, load_model
+
+THRESHOLD = "healthy_voxels_1_percent"
+
+
+def detect(
+    scan: str | os.PathLike[str] | Volume,
+    *,
+    model: str = DEFAULT_MODEL,
+    mask: str | os.PathLike[str] | Volume | None = None,
+    window_mm: float | None = None,
+    stride_mm: float = 4.0,
+    scale: float = 75.0,
+    rule: str = "calibrated",
+    device: str = "auto",
+    progress: Progress = silent,
+) -> Result:
+    """What in this brain scan is not normal, as far as a model of healthy brains can tell.
+
+    scan: a file (NIfTI, NRRD, MHA) or a Volume. mask: brain mask on the scan's grid; without it, a brain-only scan is
+    recognised and a whole head goes through deepbet. window_mm: must be a size the model has (default: the model's).
+    stride_mm: multiple of the model's voxels. scale, rule: see SegmentSettings. device: auto, cpu, cuda, mps.
+
+    Raises BrainInpaintError and its kin, each with one sentence on what to do. Source: Nguyen 2020.
+    """
+    clock = _Stages()
+    settings = SegmentSettings(scale=scale, rule=rule)
+    with clock.stage("load"):
+        detector = load_detector(model, window_mm=window_mm, stride_mm=stride_mm, device=device)
+        volume = scan if isinstance(scan, Volume) else read_scan(scan)
+        given = read_labels(mask) if isinstance(mask, (str, os.PathLike)) else mask
+    with clock.stage("prepare"):
+        prepared = prepare(volume, mask=given, settings=detector.grid, progress=part_of(progress, 0.0, 0.1))
+    with clock.stage("heatmap"):
+        heat = detector.heatmap(prepared, progress=part_of(progress, 0.1, 0.95))
+    report = _report(detector, volume, brain_source=prepared.brain_source, brain_ml=_brain_ml(prepared))
+    with clock.stage("segment"):
+        result = segment(
+            prepared,
+            heat,
+            settings=settings,
+            threshold=_threshold(detector.card, rule),
+            report=report,
+            progress=part_of(progress, 0.95, 1.0),
+        )
+    result.report["seconds"] = clock.seconds
+    return result
+
+
+def load_detector(
+    model: str = DEFAULT_MODEL, *, window_mm: float | None = None, stride_mm: float = 4.0, device: str = "auto"
+) -> InpaintingDetector:
+    """A detector ready to run. Raises WeightsError or SettingsError."""
+    where = pick_device(device)
+    generator, card = load_model(model)
+    if window_mm is not None and window_mm != card.window_mm:
+        raise SettingsError(f"the model {card.name} was trained for windows of {card.window_mm:g} mm, not {window_mm:g} mm.")
+    detector = InpaintingDetector(generator, card, where, stride_mm)
+    detector.windows  # noqa: B018  a stride that does not fit is refused before the work starts
+    return detector
+
+
+def _threshold(card: Card, rule: str) -> float:
+    if THRESHOLD in card.thresholds:
+        return card.thresholds[THRESHOLD]
+    if rule == "paper":
+        return 0.0
+    raise WeightsError(f"the model {card.name} is not calibrated; run brain-inpaint-ad calibrate, or use --rule paper.")
+
+
+def _brain_ml(prepared: Any) -> float:
+    return float(round(prepared.scan_brain.sum() * prepared.scan.grid.voxel_mm3 / 1000, 1))
+
+
+def _report(detector: InpaintingDetector, scan: Volume, *, brain_source: str, brain_ml: float) -> dict[str, Any]:
+    card = detector.card
+    return {
+        "notice": "Research software; not a medical device.",
+        "scan": Path(scan.name).name,
+        "brain": {"source": brain_source, "volume_ml": brain_ml},
+        "model": {"name": card.name, "sha256": card.sha256},
+        "heatmap": {"window_mm": card.window_mm, "stride_mm": detector.stride_mm, "minmax": card.minmax},
+        "device": str(detector.device),
+        "versions": {
+            "brain-inpaint-ad": version("brain-inpaint-ad"),
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "scikit-image": skimage.__version__,
+            "SimpleITK": sitk.Version.VersionString(),
+        },
+    }
+
+
+class _Stages:
+    """Seconds per stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self.seconds[name] = round(time.perf_counter() - started, 3)

@@ -1,0 +1,105 @@
+"""Where the brain is: a mask the user gives, a scan that holds only brain, or deepbet (Fisch 2024, T1 only)."""
+
+from __future__ import annotations
+
+import numpy as np
+import SimpleITK as sitk
+from scipy import ndimage
+
+from ..errors import GeometryError, InputError, NoBrainError
+from ..volume import Array, Grid, Volume
+
+MIN_BRAIN_ML, MAX_BRAIN_ML = 350.0, 2400.0  # an infant's to a very large adult's, brain stem and masks' margins included
+_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])  # LPS to RAS
+
+
+def find_brain(scan: Volume, *, mask: Volume | None = None) -> tuple[Array, str]:
+    """Brain mask on the scan's grid and where it comes from: "given", "brain-only scan" or "deepbet".
+
+    Raises GeometryError (mask on another grid) or NoBrainError.
+    """
+    if mask is not None:
+        return _given(mask, scan), "given"
+    if (brain := _already_extracted(scan)) is not None:
+        return brain, "brain-only scan"
+    return _extract(scan), "deepbet"
+
+
+def _given(mask: Volume, scan: Volume) -> Array:
+    if not mask.grid.is_same_place(scan.grid):
+        raise GeometryError(
+            f"the mask {mask.name} ({_describe(mask.grid)}) does not lie on the grid of {scan.name} ({_describe(scan.grid)}); "
+            "resample the mask to the scan first."
+        )
+    brain = mask.array > 0
+    _check_plausible(brain, scan, f"the mask {mask.name}")
+    return brain
+
+
+def _already_extracted(scan: Volume) -> Array | None:
+    """The brain when everything outside it has one constant value, else None.
+
+    Heads with a zeroed background are told apart by their volume: 3 to 6 litres.
+    """
+    edge = np.concatenate([np.take(scan.array, [0, -1], axis=axis).ravel() for axis in range(3)])
+    background = float(np.median(edge))
+    tolerance = 1e-3 * float(np.percentile(np.abs(scan.array - background), 99))
+    foreground = np.abs(scan.array - background) > tolerance
+    if foreground.mean() > 0.9:
+        return None
+    brain = _solid(_largest_part(foreground))
+    volume_ml = brain.sum() * scan.grid.voxel_mm3 / 1000
+    return brain if MIN_BRAIN_ML <= volume_ml <= MAX_BRAIN_ML else None
+
+
+def _extract(scan: Volume) -> Array:
+    import nibabel
+    from deepbet import BrainExtraction
+
+    affine = _RAS @ scan.grid.affine
+    columns_first = np.ascontiguousarray(scan.array.transpose(2, 1, 0), dtype=np.float32)
+    try:
+        _, found, _ = BrainExtraction().run(nibabel.Nifti1Image(columns_first, affine))
+    except (AssertionError, ValueError, RuntimeError, IndexError) as error:  # how deepbet says "no brain"
+        raise NoBrainError(
+            f"no brain was found in {scan.name}: brain extraction (T1 only) failed; "
+            "if it does show a brain, give its mask with --mask."
+        ) from error
+    brain = np.asarray(found.dataobj).astype(bool).transpose(2, 1, 0)
+    _check_plausible(brain, scan, "brain extraction (T1 only)")
+    return brain
+
+
+def _check_plausible(brain: Array, scan: Volume, source: str) -> None:
+    volume_ml = brain.sum() * scan.grid.voxel_mm3 / 1000
+    if not MIN_BRAIN_ML <= volume_ml <= MAX_BRAIN_ML:
+        raise NoBrainError(
+            f"no plausible brain in {scan.name}: {source} marks {volume_ml:.0f} ml, a brain has {MIN_BRAIN_ML:.0f} to "
+            f"{MAX_BRAIN_ML:.0f} ml; check the scan and its voxel spacing, or give a brain mask with --mask."
+        )
+    values = scan.array[brain]
+    if values.min() == values.max():
+        raise InputError(f"{scan.name} holds one single value inside the brain; there is nothing to see in it.")
+
+
+def _largest_part(foreground: Array) -> Array:
+    """Largest connected part after cutting thin bridges is not needed here: masks come in one piece with specks."""
+    labels, count = ndimage.label(foreground)
+    if count <= 1:
+        return foreground
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    return np.asarray(labels == sizes.argmax())
+
+
+def _solid(brain: Array) -> Array:
+    """Holes filled: ventricles that were scanned as exactly 0 belong to the brain."""
+    filled = sitk.BinaryFillhole(sitk.GetImageFromArray(brain.astype(np.uint8)))
+    return sitk.GetArrayFromImage(filled).astype(bool)
+
+
+def _describe(grid: Grid) -> str:
+    sizes = "×".join(map(str, grid.size))
+    spacing = "×".join(f"{s:.3g}" for s in grid.spacing)
+    origin = ", ".join(f"{o:.1f}" for o in grid.origin)
+    return f"{sizes} voxels of {spacing} mm from ({origin})"

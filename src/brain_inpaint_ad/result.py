@@ -1,0 +1,169 @@
+"""What `detect` gives back: volumes on the scan's grid, the table, and how they came about."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+
+from .errors import OutputError
+from .findings import Finding, findings_csv, list_findings
+from .io import resample, write_volume
+from .prepare import Prepared
+from .progress import Progress, silent
+from .segmentation.select import SegmentSettings, cut_regions, select_anomalies
+from .volume import Array, Volume
+
+FILES = ("heatmap.nii.gz", "anomalies.nii.gz", "findings.csv", "report.json", "overview.png")
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """heatmap: float32, 0 outside the brain; labelmap: int16, 0 background, 1…N anomalies; both on the scan's own grid.
+
+    findings: one row per anomaly; report: settings, model, versions, seconds per stage, all plain JSON.
+    The rest is what `resegment` needs: the prepared scan and the heat on the model grid.
+    """
+
+    heatmap: Volume
+    labelmap: Volume
+    findings: list[Finding]
+    report: dict[str, Any]
+    prepared: Prepared
+    model_heatmap: Array
+    model_labelmap: Array
+    settings: SegmentSettings
+    threshold: float
+
+    @property
+    def summary(self) -> str:
+        """One sentence: how many anomalies, how large, where the hottest lies."""
+        if not self.findings:
+            return "Nothing found"
+        total = sum(finding.volume_ml for finding in self.findings)
+        hottest = max(self.findings, key=lambda finding: finding.mean_heat)
+        count = f"{len(self.findings)} anomal{'y' if len(self.findings) == 1 else 'ies'}"
+        return f"{count}, {total:.1f} ml; hottest at {place_in_words(hottest)}"
+
+    def resegment(self, **changes: Any) -> Result:
+        """The same heatmap cut anew, without running a network: `result.resegment(scale=150)`.
+
+        changes: fields of SegmentSettings (scale, sigma, min_size, rule, min_volume_ml).
+        """
+        return segment(
+            self.prepared,
+            self.model_heatmap,
+            settings=replace(self.settings, **changes),
+            threshold=self.threshold,
+            report=self.report,
+            heatmap=self.heatmap,
+        )
+
+    def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> list[Path]:
+        """Write the five files of FILES; all or none. Raises OutputError, also when one exists and `overwrite` is False."""
+        folder = Path(folder)
+        check_output(folder, overwrite=overwrite)
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            staging = Path(tempfile.mkdtemp(prefix=".brain-inpaint-ad-", dir=folder.parent))
+        except OSError as error:
+            raise OutputError(f"{folder} cannot be written ({error.strerror}); choose another folder.") from error
+        try:
+            self._write(staging)
+            _move_into_place(staging, folder)
+        except OSError as error:
+            raise OutputError(f"{folder} could not be written ({error.strerror or error}); is the disk full?") from error
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+        return [folder / name for name in FILES]
+
+    def _write(self, folder: Path) -> None:
+        from .picture import draw_overview
+
+        write_volume(self.heatmap, folder / "heatmap.nii.gz")
+        write_volume(self.labelmap, folder / "anomalies.nii.gz")
+        (folder / "findings.csv").write_text(findings_csv(self.findings), encoding="utf-8")
+        (folder / "report.json").write_text(json.dumps(self.report, indent=2) + "\n", encoding="utf-8")
+        draw_overview(
+            folder / "overview.png",
+            self.prepared.image.array,
+            self.model_heatmap,
+            self.model_labelmap,
+            title=f"{self.prepared.scan.name}: {self.summary}",
+            hot=self.threshold,
+        )
+
+
+def segment(
+    prepared: Prepared,
+    model_heatmap: Array,
+    *,
+    settings: SegmentSettings,
+    threshold: float,
+    report: dict[str, Any],
+    heatmap: Volume | None = None,
+    progress: Progress = silent,
+) -> Result:
+    """Superpixels, the choice among them, and everything measured on it. Arrays are on the model grid."""
+    image, brain = prepared.image.array, prepared.brain
+    regions = cut_regions(image, brain, model_heatmap, settings, progress=progress)
+    chosen = select_anomalies(regions, settings, threshold=threshold, voxel_mm3=prepared.image.grid.voxel_mm3)
+    heatmap = heatmap or prepared.to_scan(model_heatmap)
+    labelmap = labels_to_scan(prepared, chosen)
+    findings = list_findings(labelmap, heatmap)
+    told = {"segmentation": _settings_as_json(settings, threshold), "findings": len(findings)}
+    return Result(heatmap, labelmap, findings, {**report, **told}, prepared, model_heatmap, chosen, settings, threshold)
+
+
+def labels_to_scan(prepared: Prepared, labels: Array) -> Volume:
+    """A labelmap from the model grid to the scan's, edges interpolated per label; int16, labels 1…N without gaps."""
+    on_model = prepared.image.with_array(labels.astype(np.uint16))
+    on_scan = resample(on_model, prepared.scan.grid, interpolator=sitk.sitkLabelLinear)
+    on_scan = np.where(prepared.scan_brain, on_scan, 0)
+    present, within = np.unique(np.append(on_scan.ravel(), 0), return_inverse=True)
+    del present  # only its order matters: gaps close, because a label can vanish between thick slices
+    return prepared.scan.with_array(within[:-1].reshape(on_scan.shape).astype(np.int16), "anomalies")
+
+
+def check_output(folder: Path, *, overwrite: bool) -> None:
+    """Raises OutputError when results could not or must not go to `folder`; called before the work starts."""
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder} is a file; choose a folder for the results.")
+    present = [name for name in FILES if (folder / name).exists()]
+    if present and not overwrite:
+        raise OutputError(f"{folder} already holds {', '.join(present)}; add --overwrite or choose another folder.")
+    ground = folder
+    while not ground.exists():
+        ground = ground.parent
+    if not os.access(ground, os.W_OK | os.X_OK) or not ground.is_dir():
+        raise OutputError(f"{folder} cannot be written: no permission in {ground}; choose another folder.")
+
+
+def place_in_words(finding: Finding) -> str:
+    """ "R 31 A −12 S 44": millimetres to the right, front and top."""
+    parts = zip("RAS", (finding.r_mm, finding.a_mm, finding.s_mm), strict=True)
+    return " ".join(f"{letter} {value:.0f}" for letter, value in parts)
+
+
+def _settings_as_json(settings: SegmentSettings, threshold: float) -> dict[str, Any]:
+    return {
+        "scale": settings.scale,
+        "sigma": settings.sigma,
+        "min_size": settings.min_size,
+        "rule": settings.rule,
+        "min_volume_ml": settings.min_volume_ml,
+        "threshold": threshold if settings.rule == "calibrated" else None,
+    }
+
+
+def _move_into_place(staging: Path, folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    for name in FILES:
+        (staging / name).replace(folder / name)

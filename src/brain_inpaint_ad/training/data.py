@@ -1,0 +1,130 @@
+"""Healthy scans for training: which file belongs to which subject and split, and their prepared slices."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import InputError, TrainingError
+from ..files import write_atomically
+from ..io import SUFFIXES, read_scan
+from ..prepare import GridSettings, prepare
+from ..progress import Progress, silent
+from ..volume import Array
+
+SPLITS = ("train", "validation", "test")
+MIN_BRAIN_PIXELS = 200  # of 2 mm: 8 cm²; the tips of the brain hold nothing to inpaint from
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One scan of one subject and the split it belongs to."""
+
+    name: str
+    path: Path
+    split: str
+
+
+@dataclass(frozen=True, slots=True)
+class Slices:
+    """images: float16 (n, rows, columns) in [0, 1]; brain: bool, same shape."""
+
+    images: Tensor
+    brain: Tensor
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def find_subjects(data: Path, table: Path | None = None) -> list[Subject]:
+    """Scans below `data` that a CSV lists, with their split.
+
+    table: CSV with a header; its first column names the scan (the start of the file's name), its column `split` is train,
+    validation or test. Default: subjects.csv in `data` or its parent. Raises TrainingError or InputError.
+    """
+    table = table or next((p for p in (data / "subjects.csv", data.parent / "subjects.csv") if p.is_file()), None)
+    if table is None or not table.is_file():
+        raise TrainingError(
+            f"no subjects.csv in {data} or above it; write one with the columns scan,split (train, validation, test) "
+            "or name yours with --subjects."
+        )
+    files = sorted(p for p in data.rglob("*") if p.name.lower().endswith(SUFFIXES))
+    rows = list(csv.DictReader(table.read_text(encoding="utf-8-sig").splitlines()))
+    if not rows or "split" not in rows[0]:
+        raise TrainingError(f"{table} needs a header with a column named split.")
+    key = next(iter(rows[0]))
+    found = [_subject(row[key], row["split"], files, table) for row in rows]
+    _check_no_leak([row[key] for row in rows], table)
+    present = [subject for subject in found if subject is not None]
+    if not present:
+        raise InputError(f"none of the {len(rows)} scans listed in {table} lies below {data}.")
+    return present
+
+
+def load_slices(
+    subjects: list[Subject], cache: Path, *, grid: GridSettings | None = None, progress: Progress = silent
+) -> Slices:
+    """Prepared slices of all subjects that show enough brain; each scan is prepared once and kept in `cache`."""
+    images, brains = [], []
+    for done, subject in enumerate(subjects):
+        progress(done / len(subjects), f"preparing {subject.name}")
+        image, brain = _prepared(subject, cache, grid or GridSettings())
+        shown = brain.sum(axis=(1, 2)) >= MIN_BRAIN_PIXELS
+        images.append(image[shown])
+        brains.append(brain[shown])
+    return Slices(torch.from_numpy(np.concatenate(images)), torch.from_numpy(np.concatenate(brains)))
+
+
+def draw_batch(slices: Slices, count: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Random slices, half of them mirrored left to right, moved by up to 4 pixels, contrast bent by up to 20 %.
+
+    Returns image float32 (count, 1, rows, columns) and brain bool (count, rows, columns), on the CPU.
+    """
+    picked = torch.randint(len(slices), (count,), generator=rng)
+    image, brain = slices.images[picked].float(), slices.brain[picked]
+    mirrored = torch.rand(count, generator=rng) < 0.5
+    image = torch.where(mirrored[:, None, None], image.flip(2), image)
+    brain = torch.where(mirrored[:, None, None], brain.flip(2), brain)
+    rows, columns = (int(n) for n in torch.randint(-4, 5, (2,), generator=rng))
+    image, brain = image.roll((rows, columns), (1, 2)), brain.roll((rows, columns), (1, 2))
+    gamma = torch.empty(count, 1, 1).uniform_(-0.18, 0.18, generator=rng).exp()
+    return (image**gamma)[:, None], brain
+
+
+def _subject(name: str, split: str, files: list[Path], table: Path) -> Subject | None:
+    if split not in SPLITS:
+        raise TrainingError(f"{table}: the split of {name} is {split!r}; it must be one of {', '.join(SPLITS)}.")
+    matches = [path for path in files if path.name.startswith(name)]
+    if len(matches) > 1:
+        listed = ", ".join(str(path) for path in matches[:3])
+        raise TrainingError(f"{len(matches)} files belong to {name} ({listed}); point --data at a folder with one scan each.")
+    return Subject(name, matches[0], split) if matches else None
+
+
+def _check_no_leak(names: list[str], table: Path) -> None:
+    """A subject that appears twice could sit in two splits."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise TrainingError(f"{table} lists {name} twice; each subject may stand in one split only.")
+        seen.add(name)
+
+
+def _prepared(subject: Subject, cache: Path, grid: GridSettings) -> tuple[Array, Array]:
+    stat = subject.path.stat()
+    what = json.dumps([str(subject.path.resolve()), stat.st_size, stat.st_mtime_ns, asdict(grid)])
+    kept = cache / f"{subject.name}-{hashlib.sha256(what.encode()).hexdigest()[:16]}.npz"
+    if not kept.exists():
+        prepared = prepare(read_scan(subject.path), settings=grid)
+        cache.mkdir(parents=True, exist_ok=True)
+        with write_atomically(kept) as temporary, temporary.open("wb") as stream:
+            np.savez_compressed(stream, image=prepared.image.array.astype(np.float16), brain=prepared.brain)
+    with np.load(kept, allow_pickle=False) as arrays:
+        return arrays["image"], arrays["brain"]

@@ -1,0 +1,288 @@
+"""Algorithm 1 of Nguyen 2020: train G to rebuild what was erased from healthy slices, and D to see through it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..devices import autocast, pick_device
+from ..errors import OutputError, SettingsError, TrainingError
+from ..nets.critic import Critic
+from ..nets.unet import UNet, UNetSettings
+from ..prepare import GridSettings
+from ..progress import Progress, part_of, silent
+from ..weights.card import Card
+from ..weights.store import save_model
+from . import loop
+from .data import Slices, Subject, draw_batch, find_subjects, load_slices
+from .erase import around, erase, paste, sample_windows
+from .losses import critic_loss, fool_loss, l1_inside
+
+WINDOWS_MM = (8, 16, 32, 64)  # the sizes of the paper
+_VALIDATION_SEED = 20201
+
+
+@dataclass(frozen=True, kw_only=True)
+class InpaintingSettings:
+    """What makes a generator; stored in its checkpoint and card."""
+
+    window_mm: float = 32.0
+    spacing_mm: float = 2.0
+    width: int = 16
+    depth: int = 4
+    batch: int = 16  # as published
+    rate_generator: float = 1e-4  # α_G, as published
+    rate_critic: float = 1e-3  # α_D, as published
+    rebuild_weight: float = 50.0  # λ_rec, as published
+    fool_weight: float = 1.0  # λ_adv, as published
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.window_mm not in WINDOWS_MM:
+            raise SettingsError(f"the window must be one of {WINDOWS_MM} mm, got {self.window_mm:g}")
+
+    @property
+    def window_pixels(self) -> int:
+        """Side γ of the window in pixels."""
+        return round(self.window_mm / self.spacing_mm)
+
+
+@dataclass(frozen=True, slots=True)
+class Nets:
+    """The two players and their optimisers."""
+
+    generator: UNet
+    critic: Critic
+    generator_optimiser: torch.optim.Optimizer
+    critic_optimiser: torch.optim.Optimizer
+
+
+def build(settings: InpaintingSettings, device: torch.device) -> Nets:
+    """Freshly initialised networks; equal seeds give equal weights, whatever else uses random numbers."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        generator = UNet(UNetSettings(width=settings.width, depth=settings.depth))
+        critic = Critic()
+    generator.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    critic.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    # β₁ = 0.5 is usual for GANs (Radford 2016); the paper names only the rates.
+    return Nets(
+        generator,
+        critic,
+        torch.optim.Adam(generator.parameters(), settings.rate_generator, betas=(0.5, 0.999)),
+        torch.optim.Adam(critic.parameters(), settings.rate_critic, betas=(0.5, 0.999)),
+    )
+
+
+def training_step(nets: Nets, image: Tensor, window: Tensor, settings: InpaintingSettings) -> dict[str, Tensor]:
+    """Lines 7 to 11 of Algorithm 1. image, window: (batch, 1, rows, columns). Returns losses to log.
+
+    L_rec is averaged over the window's pixels, and D sees the window with its surroundings: outside the window the slice is
+    known, and a loss over the whole frame, as printed, would spend itself on copying.
+    """
+    nets.generator.train()
+    with autocast(image.device):
+        filled = nets.generator(erase(image, window))
+    filled = filled.float()
+    real_patch, fake_patch = around(image, window), around(paste(filled, image, window), window)
+    rebuild = l1_inside(filled, image, window)
+
+    nets.critic.requires_grad_(False)
+    with autocast(image.device):
+        fool_logits = nets.critic(fake_patch)
+    fool = fool_loss(fool_logits.float())
+    nets.generator_optimiser.zero_grad(set_to_none=True)
+    (settings.rebuild_weight * rebuild + settings.fool_weight * fool).backward()
+    nets.generator_optimiser.step()
+
+    nets.critic.requires_grad_(True)
+    with autocast(image.device):
+        logits = nets.critic(torch.cat([real_patch, fake_patch.detach()]))
+    real, fake = logits.float().chunk(2)
+    told_apart = critic_loss(real, fake)
+    nets.critic_optimiser.zero_grad(set_to_none=True)
+    told_apart.backward()
+    nets.critic_optimiser.step()
+    return {"rebuild": rebuild.detach(), "fool": fool.detach(), "critic": told_apart.detach()}
+
+
+def train(
+    data: Path,
+    out: Path,
+    *,
+    settings: InpaintingSettings,
+    iterations: int = 30_000,
+    max_minutes: float | None = None,
+    resume: bool = False,
+    subjects: Path | None = None,
+    device: str = "auto",
+    name: str | None = None,
+    data_note: str = "",
+    progress: Progress = silent,
+) -> int:
+    """Train on the scans below `data`; everything lands in the folder `out`. Returns iterations done.
+
+    name: of the model, default the folder's; data_note: source and licence of the data, for the model's card.
+    The weights with their card are `generator.safetensors` and `generator.json`.
+    Raises TrainingError, InputError or SettingsError with what to do.
+    """
+    out = _run_folder(out, resume=resume)
+    listed = find_subjects(data, subjects)
+    train_slices, validation = _load_splits(listed, out / "prepared", part_of(progress, 0, 0.1))
+    where = pick_device(device)
+    nets = build(settings, where)
+    state = loop.State(
+        {"generator": nets.generator, "critic": nets.critic},
+        {"generator": nets.generator_optimiser, "critic": nets.critic_optimiser},
+        asdict(settings),
+    )
+    _write_record(out, settings, listed)
+
+    def step(rng: torch.Generator) -> dict[str, Tensor]:
+        image, brain = draw_batch(train_slices, settings.batch, rng)
+        window = sample_windows(brain, settings.window_pixels, rng)
+        return training_step(nets, image.to(where), window.to(where), settings)
+
+    with closing(_tensorboard(out)) as board:
+        inspect = _inspector(nets.generator, validation, settings, board=board, folder=out)
+        limits = loop.LoopSettings(iterations=iterations, seed=settings.seed, max_minutes=max_minutes)
+        done = loop.run(state, step, limits, folder=out, logger=board, inspect=inspect, progress=part_of(progress, 0.1, 1))
+        figures = inspect(done)
+    training = _training_facts(settings, listed, iterations=done, note=data_note)
+    save_model(
+        nets.generator,
+        out / "generator.safetensors",
+        lambda digest: _card(settings, name or out.name, training=training, validation=figures, digest=digest),
+    )
+    return done
+
+
+def rebuild_windows(generator: UNet, image: Tensor, window: Tensor) -> Tensor:
+    """The slices with their windows inpainted, by a generator in evaluation mode. Shapes (n, 1, rows, columns)."""
+    generator.eval()
+    device = next(generator.parameters()).device
+    with torch.inference_mode():
+        parts = [
+            paste(generator(erase(i.to(device), w.to(device))).float(), i.to(device), w.to(device)).cpu()
+            for i, w in zip(image.split(32), window.split(32), strict=True)
+        ]
+    return torch.cat(parts)
+
+
+def _run_folder(out: Path, *, resume: bool) -> Path:
+    begun = (out / loop.CHECKPOINT).exists()
+    if begun and not resume:
+        raise TrainingError(f"{out} already holds a training run; add --resume to continue it or choose another folder.")
+    if resume and not begun:
+        raise TrainingError(f"{out} holds no checkpoint to resume from; leave --resume away to start.")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{out} cannot be made ({error.strerror}); choose another --out folder.") from error
+    return out
+
+
+def _load_splits(listed: list[Subject], cache: Path, progress: Progress) -> tuple[Slices, Slices]:
+    chosen = {split: [s for s in listed if s.split == split] for split in ("train", "validation")}
+    for split, members in chosen.items():
+        if not members:
+            raise TrainingError(f"the subject table has no scans in the split {split}; both train and validation are needed.")
+    share = len(chosen["train"]) / (len(chosen["train"]) + len(chosen["validation"]))
+    return (
+        load_slices(chosen["train"], cache, progress=part_of(progress, 0, share)),
+        load_slices(chosen["validation"], cache, progress=part_of(progress, share, 1)),
+    )
+
+
+def _inspector(
+    generator: UNet, validation: Slices, settings: InpaintingSettings, *, board: Any, folder: Path
+) -> Callable[[int], dict[str, float]]:
+    """Validation figures and a picture, always on the same 64 windows."""
+    rng = torch.Generator().manual_seed(_VALIDATION_SEED)
+    picked = torch.randperm(len(validation), generator=rng)[:64]
+    image, brain = validation.images[picked].float()[:, None], validation.brain[picked]
+    window = sample_windows(brain, settings.window_pixels, rng)
+
+    def inspect(iteration: int) -> dict[str, float]:
+        pasted = rebuild_windows(generator, image, window)
+        error = (pasted - image)[window.bool()]
+        figures = {
+            "l1_inside": float(error.abs().mean()),
+            "psnr_inside_db": float(-10 * torch.log10(error.square().mean())),
+        }
+        for tag, value in figures.items():
+            board.add_scalar(f"validation/{tag}", value, iteration)
+        strip = torch.cat([image * (1 - window), pasted, image], dim=2)[:8, 0]  # erased, rebuilt, truth: one below the other
+        picture = torch.cat(list(strip), dim=1).clamp(0, 1).numpy()
+        board.add_image("validation/erased_rebuilt_truth", picture, iteration, dataformats="HW")
+        _save_picture(picture, folder / "samples.png")
+        return {tag: round(value, 4) for tag, value in figures.items()}
+
+    return inspect
+
+
+def _save_picture(picture: np.ndarray, path: Path) -> None:
+    from skimage.io import imsave
+
+    imsave(path, (picture * 255).round().astype(np.uint8), check_contrast=False)
+
+
+def _write_record(out: Path, settings: InpaintingSettings, listed: list[Subject]) -> None:
+    """Who was trained on: needed for the model card and to keep test subjects out."""
+    record = {"settings": asdict(settings), "subjects": {s.name: s.split for s in listed}}
+    (out / "run.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def _training_facts(settings: InpaintingSettings, listed: list[Subject], *, iterations: int, note: str) -> dict[str, Any]:
+    return {
+        "data": note or "not stated",
+        "subjects": {split: [s.name for s in listed if s.split == split] for split in ("train", "validation")},
+        "iterations": iterations,
+        "settings": asdict(settings),
+        "command": shlex.join(["brain-inpaint-ad", *sys.argv[1:]]),
+        "version": version("brain-inpaint-ad"),
+    }
+
+
+def _card(
+    settings: InpaintingSettings, name: str, *, training: dict[str, Any], validation: dict[str, float], digest: str
+) -> Card:
+    grid = GridSettings(spacing_mm=settings.spacing_mm)
+    return Card(
+        name=name,
+        description=f"Inpaints windows of {settings.window_mm:g} mm in axial T1 slices of healthy adults (Nguyen 2020).",
+        method="inpainting",
+        modality="T1",
+        window_mm=settings.window_mm,
+        width=settings.width,
+        depth=settings.depth,
+        spacing_mm=grid.spacing_mm,
+        rows=grid.rows,
+        columns=grid.columns,
+        minmax="window",
+        preprocessing="brain mask, N4, world-axial grid, percentiles 1/50/99 to 0.10/0.62/0.95, 0 outside the brain",
+        training=training,
+        thresholds={},
+        healthy_validation=validation,
+        sha256=digest,
+    )
+
+
+def _tensorboard(out: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        advice = 'training logs to TensorBoard, which is missing; run: pip install "brain-inpaint-ad[train]"'
+        raise TrainingError(advice) from error
+    return SummaryWriter(str(out / "tensorboard"))

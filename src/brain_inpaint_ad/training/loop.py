@@ -1,0 +1,132 @@
+"""The only training loop: draw, step, log, save; stops by count, by the clock or when cancelled, and resumes exactly.
+
+The random numbers of iteration i depend on (seed, i) alone: a run that was cut and resumed gives the weights of one that
+was not.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from ..errors import Cancelled, TrainingError
+from ..files import write_atomically
+from ..progress import Progress, silent
+
+CHECKPOINT = "checkpoint.pt"
+
+
+class Logger(Protocol):
+    """Where scalars go; TensorBoard's SummaryWriter fits."""
+
+    def add_scalar(self, tag: str, value: float, step: int) -> Any:
+        """Note `value` under `tag` at iteration `step`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopSettings:
+    """iterations: total, resumed ones included; max_minutes: of this call; every: iterations between saves."""
+
+    iterations: int
+    seed: int = 0
+    max_minutes: float | None = None
+    save_every: int = 500
+    log_every: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Everything a checkpoint holds: networks and optimisers by name, and what they were built from."""
+
+    nets: dict[str, nn.Module]
+    optimisers: dict[str, torch.optim.Optimizer]
+    settings: dict[str, Any]
+
+
+def run(
+    state: State,
+    step: Callable[[torch.Generator], dict[str, torch.Tensor]],
+    settings: LoopSettings,
+    *,
+    folder: Path,
+    logger: Logger,
+    inspect: Callable[[int], object],
+    progress: Progress = silent,
+) -> int:
+    """Call `step` until done; returns the number of iterations the weights have seen.
+
+    step: gets the iteration's random generator, updates the weights, returns scalars to log (on any device).
+    inspect: called at each save with the iteration: validation figures and pictures.
+    """
+    iteration = load(state, folder / CHECKPOINT) if (folder / CHECKPOINT).exists() else 0
+    deadline = time.monotonic() + 60 * settings.max_minutes if settings.max_minutes else float("inf")
+    try:
+        while iteration < settings.iterations and time.monotonic() < deadline:
+            scalars = step(generator_of(settings.seed, iteration))
+            iteration += 1
+            if iteration % settings.log_every == 0:
+                _log(logger, scalars, iteration)
+                progress(iteration / settings.iterations, f"iteration {iteration} of {settings.iterations}")
+            if iteration % settings.save_every == 0:
+                save(state, iteration, folder / CHECKPOINT)
+                inspect(iteration)
+    except (Cancelled, KeyboardInterrupt):
+        save(state, iteration, folder / CHECKPOINT)
+        raise
+    save(state, iteration, folder / CHECKPOINT)
+    return iteration
+
+
+def generator_of(seed: int, iteration: int) -> torch.Generator:
+    """The random numbers of one iteration."""
+    return torch.Generator().manual_seed(seed * 1_000_000_007 + iteration)
+
+
+def save(state: State, iteration: int, path: Path) -> None:
+    """Write the checkpoint under a temporary name, then move it into place."""
+    content = {
+        "iteration": iteration,
+        "settings": state.settings,
+        "nets": {name: net.state_dict() for name, net in state.nets.items()},
+        "optimisers": {name: optimiser.state_dict() for name, optimiser in state.optimisers.items()},
+    }
+    with write_atomically(path) as temporary:
+        torch.save(content, temporary)
+
+
+def load(state: State, path: Path) -> int:
+    """Fill `state` from a checkpoint made with the same settings; returns its iteration. Raises TrainingError."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)  # tensors and plain values only
+        differing = sorted(_differences(content["settings"], state.settings))
+        if differing:
+            raise TrainingError(f"{path} was made with other settings ({'; '.join(differing)}); use another --out folder.")
+        for name, net in state.nets.items():
+            net.load_state_dict(content["nets"][name])
+        for name, optimiser in state.optimisers.items():
+            optimiser.load_state_dict(content["optimisers"][name])
+        return int(content["iteration"])
+    except TrainingError:
+        raise
+    except Exception as error:  # torch.load reports damage as many different types
+        raise TrainingError(f"{path} is no usable checkpoint ({type(error).__name__}); delete it to start again.") from error
+
+
+def _differences(stored: dict[str, Any], wanted: dict[str, Any]) -> Iterable[str]:
+    for key in stored.keys() | wanted.keys():
+        if stored.get(key) != wanted.get(key):
+            yield f"{key}: {stored.get(key)} there, {wanted.get(key)} asked"
+
+
+def _log(logger: Logger, scalars: dict[str, torch.Tensor], iteration: int) -> None:
+    for name, value in scalars.items():
+        number = float(value)
+        if number != number:
+            raise TrainingError(f"{name} became NaN at iteration {iteration}; resume from the checkpoint with another --seed.")
+        logger.add_scalar(f"train/{name}", number, iteration)

@@ -1,0 +1,74 @@
+"""Find a model by name or path, check it, and make its network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from ..errors import WeightsError
+from ..files import write_atomically
+from ..nets.unet import UNet, UNetSettings
+from .card import Card, read_card, sha256_of
+
+SHIPPED = Path(__file__).parent / "shipped"
+DEFAULT_MODEL = "t1-inpaint-32mm"
+
+
+def shipped_cards() -> list[Card]:
+    """Cards of the models that came with the package, by name."""
+    return [read_card(path) for path in sorted(SHIPPED.glob("*.json"))]
+
+
+def find_model(name: str) -> Path:
+    """The safetensors file of a shipped model or of a path. Raises WeightsError with what there is."""
+    path = Path(name) if name.endswith(".safetensors") else SHIPPED / f"{name}.safetensors"
+    if not path.is_file():
+        known = ", ".join(card.name for card in shipped_cards()) or "none"
+        raise WeightsError(f"there is no model {name}; shipped are: {known}; or give the path of a .safetensors file.")
+    return path
+
+
+def load_model(name: str) -> tuple[UNet, Card]:
+    """Generator in evaluation mode, float32 on the CPU, and its card. Raises WeightsError."""
+    path = find_model(name)
+    card = read_card(path.with_suffix(".json"))
+    if sha256_of(path) != card.sha256:
+        raise WeightsError(f"{path} is not the file its card describes (SHA-256 differs); install the model again.")
+    generator = UNet(UNetSettings(width=card.width, depth=card.depth))
+    try:
+        stored = load_file(path)
+        generator.load_state_dict({key: t.float() if t.is_floating_point() else t for key, t in stored.items()})
+    except (SafetensorError, RuntimeError, OSError) as error:
+        raise WeightsError(f"{path} does not hold a U-Net of width {card.width} and depth {card.depth}.") from error
+    if not all(torch.isfinite(value).all() for value in generator.state_dict().values()):
+        raise WeightsError(f"{path} holds NaN or infinite weights; install the model again.")
+    return generator.eval(), card
+
+
+def save_model(generator: UNet, path: Path, make_card: Callable[[str], Card]) -> Card:
+    """Write half-precision weights and the card that `make_card` makes from their SHA-256."""
+    half = {
+        key: value.detach().cpu().half().contiguous() if value.is_floating_point() else value.cpu().contiguous()
+        for key, value in generator.state_dict().items()
+    }
+    with write_atomically(path) as temporary:
+        save_file(half, temporary)
+    card = make_card(sha256_of(path))
+    write_card(card, path.with_suffix(".json"))
+    return card
+
+
+def write_card(card: Card, path: Path) -> None:
+    """Write the card's JSON, whole or not at all."""
+    with write_atomically(path) as temporary:
+        temporary.write_text(card.to_json(), encoding="utf-8")
+
+
+def with_thresholds(card: Card, thresholds: dict[str, float], healthy: dict[str, object]) -> Card:
+    """The card after calibration on healthy scans."""
+    return replace(card, thresholds=thresholds, healthy_validation={**card.healthy_validation, **healthy})

@@ -26,8 +26,8 @@ class BrainInpaintAD(ScriptedLoadableModule):
         parent.dependencies = ["Segmentations"]
         parent.contributors = ["BrainInpaintAD contributors"]
         parent.helpText = _(
-            "Unsupervised anomaly detection in T1-weighted brain MRI: a network that has seen only healthy brains fills in "
-            "erased squares, and where the scan differs from what it expects, the heatmap is hot.<br>"
+            "Unsupervised anomaly detection in T1-weighted brain MRI: a network that has seen only healthy brains "
+            "fills in erased squares, and where the scan differs from what it expects, the heatmap is hot.<br>"
             "<b>For research only. Not a medical device; never base a diagnosis on it.</b><br>"
             '<a href="https://github.com/BrainInpaintAD/BrainInpaintAD">Documentation</a>'
         )
@@ -133,9 +133,9 @@ class BrainInpaintADTest(ScriptedLoadableModuleTest):
 
     def test_a_result_becomes_a_heatmap_and_segments(self):
         scan, anomalies, result = self._importedResult()
-        self.assertEqual(result.segmentationNode.GetSegmentation().GetNumberOfSegments(), int(anomalies.max()))
-        self.assertEqual(result.heatmapNode.GetImageData().GetDimensions(), scan.GetImageData().GetDimensions())
-        self.assertEqual([finding.label for finding in result.findings], [1, 2])
+        assert result.segmentationNode.GetSegmentation().GetNumberOfSegments() == int(anomalies.max())
+        assert result.heatmapNode.GetImageData().GetDimensions() == scan.GetImageData().GetDimensions()
+        assert [finding.label for finding in result.findings] == [1, 2]
 
     def test_an_export_keeps_grid_and_values(self):
         scan, anomalies, result = self._importedResult()

@@ -54,7 +54,7 @@ class Detection:
         self._machine = StateMachine(onState)
         self._worker: WorkerProtocol | None = None
         self._folder: TemporaryDirectory | None = None
-        self._volumeNode = None
+        self._nodes: dict[Path, slicer.vtkMRMLVolumeNode] = {}  # what each temporary file holds; the scan comes first
         self.result: DetectionResult | None = None
         self.failureText = ""
 
@@ -98,7 +98,7 @@ class Detection:
         if self._worker.hasSucceeded:
             self._import()
         else:
-            self._fail(self._worker.failure())
+            self._fail(self._inTheUsersNames(self._worker.failure()))
 
     def cancel(self) -> None:
         """Stop what runs; the scene stays as it is. Does nothing when nothing runs."""
@@ -121,14 +121,12 @@ class Detection:
     def _launch(self, volumeNode, maskNode, settings: Settings) -> None:
         self._folder = TemporaryDirectory(prefix="BrainInpaintAD-", ignore_cleanup_errors=True)
         folder = Path(self._folder.name)
-        scan, mask = folder / "scan.nrrd", None
-        writeVolume(volumeNode, scan)
-        if maskNode is not None:
-            mask = folder / "mask.nrrd"
-            writeVolume(maskNode, mask)
+        scan, mask = folder / "scan.nrrd", folder / "mask.nrrd" if maskNode is not None else None
+        self._nodes = {scan: volumeNode} | ({mask: maskNode} if mask else {})
+        for path, node in self._nodes.items():
+            writeVolume(node, path)
         self._worker = self._makeWorker(scan, self._out, settings, mask=mask)
         self._worker.start()
-        self._volumeNode = volumeNode
         self._machine.moveTo(State.RUNNING)
 
     @property
@@ -138,14 +136,21 @@ class Detection:
     def _import(self) -> None:
         self._machine.moveTo(State.IMPORTING)
         try:
-            if self._volumeNode.GetScene() is None:
+            volumeNode = next(iter(self._nodes.values()))
+            if volumeNode.GetScene() is None:
                 raise SceneError("The volume was removed from the scene while it was examined.")
-            self.result = importResult(self._out, self._volumeNode)
+            self.result = importResult(self._out, volumeNode)
         except Exception as error:  # whatever a result file holds, it must end in a state the user can leave
             self._fail(str(error))
             return
         self._forget()
         self._machine.moveTo(State.IDLE)
+
+    def _inTheUsersNames(self, text: str) -> str:
+        """The core speaks of our temporary files; the user knows nodes."""
+        for path, node in self._nodes.items():
+            text = text.replace(str(path), f"'{node.GetName()}'")
+        return text
 
     def _fail(self, text: str) -> None:
         self.failureText = text
@@ -156,4 +161,5 @@ class Detection:
         """Drop what belongs to the run: the worker and the files it read and wrote."""
         if self._folder is not None:
             self._folder.cleanup()
-        self._folder = self._worker = self._volumeNode = None
+        self._folder = self._worker = None
+        self._nodes = {}

@@ -8,7 +8,7 @@ import slicer
 _COLOUR_IDS = ("vtkMRMLColorTableNodeFileInferno.txt", "vtkMRMLColorTableNodeIron")  # the first one Slicer has
 _OWN_COLOURS = "BrainInpaintAD heat"
 _TOP_PERCENTILE = 99.9  # a single outlying voxel must not darken the rest
-_TRANSPARENT_BELOW = 1 / 3  # of the top
+_TRANSPARENT_BELOW = 1 / 3  # of the way from typical to top: no brain is rebuilt without any loss
 
 
 def addToScene(heatmapNode: slicer.vtkMRMLScalarVolumeNode, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> None:
@@ -20,19 +20,21 @@ def addToScene(heatmapNode: slicer.vtkMRMLScalarVolumeNode, volumeNode: slicer.v
     heatmapNode.CreateDefaultDisplayNodes()
     display = heatmapNode.GetDisplayNode()
     display.SetAndObserveColorNodeID(_colourNode(scene).GetID())
-    low, high = heatRange(slicer.util.arrayFromVolume(heatmapNode))
+    typical, top = heatRange(slicer.util.arrayFromVolume(heatmapNode))
     display.AutoWindowLevelOff()
-    display.SetWindowLevelMinMax(0.0, high)
+    display.SetWindowLevelMinMax(typical, top)
     display.AutoThresholdOff()
-    display.SetThreshold(low, np.finfo(np.float32).max)
+    display.SetThreshold(typical + _TRANSPARENT_BELOW * (top - typical), np.finfo(np.float32).max)
     display.ApplyThresholdOn()
 
 
 def heatRange(heat: np.ndarray) -> tuple[float, float]:
-    """(transparent below, top colour) in the unit of `heat`; heat is 0 outside the brain and positive inside."""
+    """(typical, top) in the unit of `heat`, which is 0 outside the brain and positive inside; top is above typical."""
     inside = heat[heat > 0]
-    high = float(np.percentile(inside, _TOP_PERCENTILE)) if inside.size else 1.0
-    return high * _TRANSPARENT_BELOW, high
+    if not inside.size:
+        return 0.0, 1.0
+    typical, top = (float(value) for value in np.percentile(inside, (50, _TOP_PERCENTILE)))
+    return (typical, top) if top > typical else (typical, 2 * typical)
 
 
 def showOverlay(

@@ -43,10 +43,11 @@ class Panel:
         if self._parameters is not None:
             self._parameters.disconnectGui(self._guiTag)
             self._parameters.RemoveObserver(self._observerTag)
-        self._parameters = parameters
+        self._parameters = None
         if parameters is not None:
             self._guiTag = parameters.connectGui(self._ui)
             self._observerTag = parameters.AddObserver(vtk.vtkCommand.ModifiedEvent, self._onParameters)
+        self._parameters = parameters
         self._showState()
 
     def close(self) -> None:
@@ -147,9 +148,8 @@ def stageText(progress: Progress) -> str:
     if progress.secondsLeft is None:
         return progress.stage
     minutes, seconds = divmod(round(progress.secondsLeft), 60)
-    if minutes:
-        return _("{stage}, {minutes} min {seconds} s left").format(stage=progress.stage, minutes=minutes, seconds=seconds)
-    return _("{stage}, {seconds} s left").format(stage=progress.stage, seconds=seconds)
+    text = _("{stage}, {minutes} min {seconds} s left") if minutes else _("{stage}, {seconds} s left")
+    return text.format(stage=progress.stage, minutes=minutes, seconds=seconds)
 
 
 def _buttonToolTip(state: State, hasScan: bool) -> str:

@@ -21,6 +21,7 @@ from typing import Protocol, TextIO
 
 GRACE_S = 0.6  # time to stop on its own; what is left of the second goes to the forced end
 _KEPT_LINES = 200  # of stderr, for the failure text
+_LAST_WORDS_S = 2.0  # a stray grandchild may hold the pipe open: do not wait for it forever
 _ON_WINDOWS = os.name == "nt"
 
 
@@ -58,6 +59,7 @@ class Worker:
         self._errorLines: deque[str] = deque(maxlen=_KEPT_LINES)
         self._process: subprocess.Popen[str] | None = None
         self._readers: list[threading.Thread] = []
+        self._endedAt: float | None = None  # on the monotonic clock, in s
 
     def start(self) -> None:
         """Launch the command; raises OSError when it cannot be started at all."""
@@ -81,9 +83,9 @@ class Worker:
         """True once the process has ended and everything it said has been read."""
         if self._process is None or self._process.poll() is None:
             return False
-        for reader in self._readers:
-            reader.join(timeout=0.2)  # a stray grandchild may hold the pipe open: do not wait for it forever
-        return True
+        self._endedAt = self._endedAt or time.monotonic()
+        isRead = not any(reader.is_alive() for reader in self._readers)
+        return isRead or time.monotonic() - self._endedAt > _LAST_WORDS_S
 
     @property
     def hasSucceeded(self) -> bool:

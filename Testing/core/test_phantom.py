@@ -38,6 +38,10 @@ def dice(one, other):
     return 2 * (one & other).sum() / (one.sum() + other.sum())
 
 
+def brain_on(grid, phantom):
+    return resample(phantom.brain.with_array(phantom.brain.array.astype(np.float32)), grid) >= 0.5
+
+
 @pytest.fixture(scope="module")
 def a_phantom():
     return phantom_of(2.0, lesions=(BALL,))
@@ -194,9 +198,8 @@ def test_every_grid_shows_the_same_world(a_clean_brain, spacing_mm, rotation_deg
     expected = to_model_grid(a_clean_brain.scan, other.scan.grid)
     inside = ndimage.binary_erosion(other.brain.array)
     correlation = np.corrcoef(expected[inside], other.scan.array[inside])[0, 1]
-    assert correlation > 0.93  # linear interpolation blurs 2 mm voxels; a slip by one voxel gives less than 0.85
-    there = resample(a_clean_brain.brain.with_array(a_clean_brain.brain.array.astype(np.float32)), other.scan.grid)
-    assert dice(there >= 0.5, other.brain.array) > 0.97
+    assert correlation > 0.95  # 0.97 to 0.99, the rest is interpolation; a slip by one voxel gives 0.9 at most
+    assert dice(brain_on(other.scan.grid, a_clean_brain), other.brain.array) > 0.97
 
 
 def test_the_default_grid_is_axial_in_lps(a_clean_brain):
@@ -212,7 +215,7 @@ def test_bias_scales_the_tissue_smoothly_within_its_bounds():
     field[flat.brain.array] = gain
     inside = ndimage.binary_erosion(flat.brain.array)
     steps = [np.abs(field - np.roll(field, 1, axis))[inside].max() for axis in range(3)]
-    assert max(steps) < 0.05  # per 3 mm: 0.3 of a wave 240 mm long, at the most crowded six of them
+    assert max(steps) < 0.05  # per voxel of 3 mm; a coil's gain changes over centimetres
 
 
 def test_noise_has_the_wanted_deviation():
@@ -229,13 +232,13 @@ def test_a_brain_alone_is_recognised_as_such(a_phantom):
 
 def test_a_whole_head_shares_the_brain_and_has_tissue_and_noise_around():
     alone, head = phantom_of(), phantom_of(whole_head=True)
-    there = resample(alone.brain, head.scan.grid) > 0
-    assert dice(there, head.brain.array) > 0.95  # the grids are half a voxel apart
+    assert dice(brain_on(head.scan.grid, alone), head.brain.array) > 0.97  # the grids are half a voxel apart
     outside = head.scan.array[~head.brain.array]
     assert outside.min() > 0
     assert (outside > 0.8 * WHITE).sum() * head.scan.grid.voxel_mm3 > 300e3  # scalp
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.load.*:DeprecationWarning")  # how deepbet reads its weights
 def test_brain_extraction_finds_the_brain_of_a_whole_head():
     pytest.importorskip("deepbet")
     head = phantom_of(2.5, whole_head=True)

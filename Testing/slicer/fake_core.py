@@ -20,6 +20,10 @@ def succeed(text):
     tell("inpainting", 1.0, None)
 
 
+def chatter(count):
+    sys.stdout.write("".join(f"{number}\n" for number in range(int(count))))
+
+
 def refuse():
     print("a warning before the end", file=sys.stderr)
     print("Error: scan.nrrd holds no brain;\nchoose a T1 scan of a head.", file=sys.stderr)
@@ -46,6 +50,11 @@ def family(pid_file, is_stubborn):
     child = subprocess.Popen([sys.executable, "-c", _GRANDCHILD, is_stubborn])
     Path(pid_file).write_text(f"{os.getpid()} {child.pid}", encoding="utf-8")
     time.sleep(60)
+
+
+def orphan():
+    """Ends at once; the grandchild goes on and holds the pipe open."""
+    subprocess.Popen([sys.executable, "-c", _GRANDCHILD, "no"])
 
 
 _GRANDCHILD = """

@@ -26,6 +26,10 @@ class Signal:
     def disconnect(self, receiver):
         self._receivers.remove(receiver)
 
+    @property
+    def receiverCount(self):
+        return len(self._receivers)
+
     def emit(self, *values):
         for receiver in list(self._receivers):
             receiver(*values)
@@ -36,7 +40,9 @@ def _qt_property(name):
 
 
 def _write(widget, name, value):
-    if not QtCore.QObject.setProperty(widget, name, value):
+    is_taken = QtCore.QObject.setProperty(widget, name, value)
+    is_qts_own = widget.metaObject().indexOfProperty(name) >= 0  # a stand-in's is dynamic and takes anything
+    if is_qts_own and not is_taken:
         raise TypeError(f"{type(widget).__name__}.{name} does not take {value!r}")
 
 
@@ -142,7 +148,7 @@ class _Loader(QtUiTools.QUiLoader):
         super().__init__()
         self._classes = classes
 
-    def createWidget(self, className, parent=None, name=""):  # noqa: N802
+    def createWidget(self, className, parent=None, name=""):
         widget = self._classes[className](parent)
         widget.setObjectName(name)
         return widget

@@ -47,11 +47,11 @@ def make_scripted_module(module_folder):
         def setup(self):
             """The developer section; none here."""
 
-        def resourcePath(self, name):  # noqa: N802
+        def resourcePath(self, name):
             return str(Path(module_folder) / "Resources" / name)
 
     class ScriptedLoadableModuleLogic:
-        def getParameterNode(self):  # noqa: N802
+        def getParameterNode(self):
             name = type(self).__name__.removesuffix("Logic")
             node = slicer.mrmlScene.GetSingletonNode(name, "vtkMRMLScriptedModuleNode")
             if node is None:
@@ -64,7 +64,7 @@ def make_scripted_module(module_folder):
     import unittest
 
     class ScriptedLoadableModuleTest(unittest.TestCase):
-        def __init__(self, methodName="runTest"):  # noqa: N803
+        def __init__(self, methodName="runTest"):
             super().__init__(methodName)
 
     for made in (
@@ -116,11 +116,11 @@ class _ParameterNode:
             raise AttributeError(f"no parameter {name!r}")
         object.__setattr__(self, name, value)
 
-    def connectGui(self, gui):  # noqa: N802
+    def connectGui(self, gui):
         pairs = {}
         for widget in vars(gui).values():
-            name = widget.property("SlicerParameterName")
-            if name:
+            if b"SlicerParameterName" in widget.dynamicPropertyNames():
+                name = widget.property("SlicerParameterName")
                 pairs[name] = self._connectors(widget, self._hints[name])
         for name, (signal, read, write) in pairs.items():
             write(getattr(self, name))
@@ -130,7 +130,7 @@ class _ParameterNode:
         self.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: self._to_gui(tag))
         return tag
 
-    def disconnectGui(self, tag):  # noqa: N802
+    def disconnectGui(self, tag):
         del self._guis[tag]  # as in Slicer, the signals themselves stay connected
 
     def _from_gui(self, name, read):
@@ -141,16 +141,16 @@ class _ParameterNode:
         for name, (_signal, _read, write) in self._guis.get(tag, {}).items():
             write(getattr(self, name))
 
-    def StartModify(self):  # noqa: N802
+    def StartModify(self):
         return self.parameterNode.StartModify()
 
-    def EndModify(self, was):  # noqa: N802
+    def EndModify(self, was):
         return self.parameterNode.EndModify(was)
 
-    def AddObserver(self, event, callback):  # noqa: N802
+    def AddObserver(self, event, callback):
         return self.parameterNode.AddObserver(event, callback)
 
-    def RemoveObserver(self, tag):  # noqa: N802
+    def RemoveObserver(self, tag):
         self.parameterNode.RemoveObserver(tag)
 
 
@@ -211,8 +211,8 @@ class Application:
             raise NotImplementedError(f"slicer.app.{name} is not played here")
         raise AttributeError(f"slicer.app has no {name}")
 
-    def layoutManager(self):  # noqa: N802
+    def layoutManager(self):
         """None, as in a session without a main window."""
 
-    def testingEnabled(self):  # noqa: N802
+    def testingEnabled(self):
         return False

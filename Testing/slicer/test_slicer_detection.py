@@ -16,9 +16,23 @@ def states():
 
 
 @pytest.fixture
-def a_detection(mrml_lib, a_worker, states):
-    """With the fake worker; tells its states to `states`."""
-    return mrml_lib("Detection").Detection(makeWorker=a_worker.make, onState=lambda state: states.append(state.value))
+def make_detection(mrml_lib, a_worker):
+    """Makes detections with the fake worker; those still running at the end are cancelled."""
+    made = []
+
+    def make(**listeners):
+        made.append(mrml_lib("Detection").Detection(**{"makeWorker": a_worker.make} | listeners))
+        return made[-1]
+
+    yield make
+    for detection in made:
+        detection.cancel()
+
+
+@pytest.fixture
+def a_detection(make_detection, states):
+    """Tells its states to `states`."""
+    return make_detection(onState=lambda state: states.append(state.value))
 
 
 @pytest.fixture
@@ -50,11 +64,9 @@ def test_the_worker_gets_scan_mask_and_settings(a_detection, a_worker, a_scan, a
     assert not a_worker.request["out"].exists()  # the core makes it, and refuses one that is there
 
 
-def test_progress_and_log_are_passed_on(mrml_lib, a_worker, a_scan, settings):
+def test_progress_and_log_are_passed_on(mrml_lib, make_detection, a_worker, a_scan, settings):
     progress, log = [], []
-    detection = mrml_lib("Detection").Detection(
-        makeWorker=a_worker.make, onProgress=progress.append, onLog=log.append
-    )
+    detection = make_detection(onProgress=progress.append, onLog=log.append)
     detection.start(a_scan, settings=settings)
     step = mrml_lib("Worker").Progress("inpainting", 0.5, 3.0)
     a_worker.said = [step, "a line"]
@@ -62,9 +74,9 @@ def test_progress_and_log_are_passed_on(mrml_lib, a_worker, a_scan, settings):
     assert (progress, log) == ([step], ["a line"])
 
 
-def test_the_last_words_of_a_failed_worker_are_heard(mrml_lib, a_worker, a_scan, settings):
+def test_the_last_words_of_a_failed_worker_are_heard(make_detection, a_worker, a_scan, settings):
     log = []
-    detection = mrml_lib("Detection").Detection(makeWorker=a_worker.make, onLog=log.append)
+    detection = make_detection(onLog=log.append)
     detection.start(a_scan, settings=settings)
     a_worker.said = ["the reason"]
     a_worker.finish(failure="it broke")
@@ -111,6 +123,16 @@ def test_a_failure_is_told_and_can_be_tried_again(a_detection, a_worker, a_scan,
     a_worker.finish(an_answer)
     a_detection.poll()
     assert (states[-1], a_detection.failureText) == ("idle", "")
+
+
+def test_a_failure_speaks_of_the_users_volumes_not_of_our_files(
+    a_detection, a_worker, a_scan, add_volume, some_anomalies, settings
+):
+    mask = add_volume(some_anomalies, name="my brain mask", kind="vtkMRMLLabelMapVolumeNode")
+    a_detection.start(a_scan, mask, settings=settings)
+    a_worker.finish(failure=f"{a_worker.request['mask']} does not lie on {a_worker.request['scan']}.")
+    a_detection.poll()
+    assert a_detection.failureText == "'my brain mask' does not lie on 'a scan'."
 
 
 def test_a_success_without_a_result_fails_and_adds_nothing(a_detection, a_worker, a_scan, settings, states, node_ids):
@@ -171,14 +193,14 @@ def test_waiting_returns_the_result_or_raises_the_reason(mrml_lib, a_detection, 
         a_detection.wait()
 
 
-def test_a_real_process_that_refuses_ends_in_its_own_sentence(mrml_lib, a_scan, settings, node_ids):
+def test_a_real_process_that_refuses_ends_in_its_own_sentence(mrml_lib, make_detection, a_scan, settings, node_ids):
     module = mrml_lib("Detection")
 
     def make(*_arguments, **_mask):
         return mrml_lib("Worker").Worker([sys.executable, str(FAKE_CORE), "refuse"])
 
     before = node_ids()
-    detection = module.Detection(makeWorker=make)
+    detection = make_detection(makeWorker=make)
     detection.start(a_scan, settings=settings)
     with pytest.raises(module.DetectionError, match="choose a T1 scan of a head"):
         detection.wait()
@@ -187,8 +209,8 @@ def test_a_real_process_that_refuses_ends_in_its_own_sentence(mrml_lib, a_scan, 
 
 def test_the_core_that_travels_with_the_extension_understands_our_options(lib, tmp_path):
     """The contract between the two: every option we pass is one the core's command line has."""
-    core = lib("Core")
-    command = core.detectCommand(tmp_path / "s.nrrd", tmp_path / "o", lib("Settings").Settings(model="m"), mask=tmp_path)
+    core, settings = lib("Core"), lib("Settings").Settings(model="m")
+    command = core.detectCommand(tmp_path / "s.nrrd", tmp_path / "o", settings, mask=tmp_path)
     help_command = [*command[: command.index("detect") + 1], "--help"]
     environment = core.environment(core.coreFolder()) | {"COLUMNS": "200", "NO_COLOR": "1"}
     told = subprocess.run(help_command, capture_output=True, encoding="utf-8", env=environment, timeout=120)

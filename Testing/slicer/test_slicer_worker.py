@@ -65,6 +65,25 @@ def test_progress_and_log_arrive_in_order(lib, make_worker):
     assert worker.hasSucceeded
 
 
+def test_not_a_word_is_lost_when_much_is_said_just_before_the_end(make_worker):
+    assert run_to_the_end(make_worker("chatter", 20_000)) == [str(number) for number in range(20_000)]
+
+
+def test_a_slow_reader_still_hears_the_last_word(make_worker, monkeypatch):
+    worker = make_worker("succeed", "a line for the log")
+    hear = worker._onOutput
+    monkeypatch.setattr(worker, "_onOutput", lambda line: (time.sleep(0.2), hear(line)))
+    assert len(run_to_the_end(worker)) == 3
+
+
+def test_a_grandchild_that_stays_behind_does_not_keep_us_waiting(make_worker):
+    start = time.monotonic()
+    worker = make_worker("orphan")
+    run_to_the_end(worker)
+    assert worker.hasSucceeded
+    assert time.monotonic() - start < 10  # the grandchild sleeps for 60 s
+
+
 def test_a_script_in_a_folder_with_spaces_and_accents_works(make_worker, tmp_path):
     script = tmp_path / "Éxamen n° 3 – 脳" / "fake core.py"
     script.parent.mkdir()

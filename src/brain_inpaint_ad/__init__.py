@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .io import read_labels, read_scan, write_volume
     from .phantom import Lesion, PhantomSettings, make_phantom
     from .pipeline import detect
-    from .prepare import Prepared, prepare
+    from .prepare import Prepared
     from .result import Result
     from .segmentation.felzenszwalb import felzenszwalb
     from .volume import Grid, Volume
@@ -54,7 +54,6 @@ _HOME = {
     "detect": "pipeline",
     "felzenszwalb": "segmentation.felzenszwalb",
     "make_phantom": "phantom",
-    "prepare": "prepare",
     "read_labels": "io",
     "read_scan": "io",
     "write_volume": "io",
@@ -81,7 +80,6 @@ __all__ = [
     "detect",
     "felzenszwalb",
     "make_phantom",
-    "prepare",
     "read_labels",
     "read_scan",
     "write_volume",

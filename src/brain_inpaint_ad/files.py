@@ -27,6 +27,8 @@ def write_atomically(path: Path) -> Iterator[Path]:
         yield temporary
         temporary.chmod(0o644)  # mkstemp makes files private; a result is an ordinary file
         temporary.replace(path)
+    except OutputError:
+        raise
     except OSError as error:
         raise OutputError(
             f"{path} could not be written ({error.strerror or error}); check the folder and free space."

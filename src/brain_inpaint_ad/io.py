@@ -1,14 +1,11 @@
-"""Reading and writing scans through SimpleITK, with the checks ITK does not make.
-
-ITK reads a truncated `.nii.gz` without a word and returns zeros for what is missing; `read_scan` decompresses
-the whole stream first, which also verifies its checksum.
-"""
+"""Reading and writing scans through SimpleITK, with the checks ITK does not make."""
 
 from __future__ import annotations
 
-import gzip
 import os
-import zlib
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,24 +13,26 @@ import SimpleITK as sitk
 
 from .errors import FormatError, InputError, OutputError
 from .files import write_atomically
+from .intact import check_whole
 from .volume import Array, Grid, Volume
 
 SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 MIN_SLICES = 8  # fewer voxels along an axis cannot show a brain in three dimensions
-_CHUNK = 1 << 22
+_SKEW = 1e-3  # how far axes may be from right angles: a quarter of a millimetre across a head
 
 
 def read_scan(path: str | os.PathLike[str]) -> Volume:
     """One 3-D scan of finite numbers.
 
     Raises FormatError (missing, unreadable, truncated, not a known kind) or InputError (4-D, colour, one slice,
-    NaN or infinite voxels, constant).
+    NaN or infinite voxels, constant, axes that are not at right angles).
     """
     path = Path(path)
-    image = _read_image(path)
-    volume = _volume_from(image, path)
-    _check_values(volume.array, path)
-    return Volume(volume.array.astype(np.float32, copy=False), volume.grid, path.name)
+    volume = _volume_from(_read_image(path), path)
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is refused as such
+        array = volume.array.astype(np.float32, copy=False)
+    _check_values(array, path)
+    return Volume(array, volume.grid, path.name)
 
 
 def read_labels(path: str | os.PathLike[str]) -> Volume:
@@ -52,8 +51,9 @@ def write_volume(volume: Volume, path: str | os.PathLike[str]) -> None:
     with write_atomically(path) as temporary:
         try:
             sitk.WriteImage(to_image(volume), str(temporary), useCompression=True)
-        except RuntimeError as error:
-            raise OutputError(f"{path} could not be written ({_last_line(error)}); is the disk full?") from error
+            check_whole(temporary)  # on a full disk ITK writes half a NIfTI file and reports nothing
+        except (RuntimeError, FormatError) as error:
+            raise OutputError(f"{path} could not be written whole; is the disk full?") from error
 
 
 def to_image(volume: Volume) -> sitk.Image:
@@ -88,64 +88,46 @@ def resample(volume: Volume, grid: Grid, *, interpolator: int = sitk.sitkLinear)
 def _read_image(path: Path) -> sitk.Image:
     _check_file(path)
     try:
-        return sitk.ReadImage(str(path))
+        with _without_warnings():
+            check_whole(path)
+            return sitk.ReadImage(str(path))
     except RuntimeError as error:
-        raise FormatError(f"{path} could not be read ({_last_line(error)}); is it a complete scan file?") from error
+        raise FormatError(f"{path} could not be read ({_reason(error)}); is it a complete scan file?") from error
 
 
 def _check_file(path: Path) -> None:
-    if not path.exists():
-        raise FormatError(f"{path} does not exist; check the path.")
-    if path.is_dir():
-        raise FormatError(f"{path} is a folder; give one file ({', '.join(SUFFIXES)}).")
-    if not path.name.lower().endswith(SUFFIXES):
-        raise FormatError(f"{path.name} is of no kind this program reads; give one of {', '.join(SUFFIXES)}.")
     try:
         size = path.stat().st_size
-        with path.open("rb") as stream:
-            packed = stream.read(2) == b"\x1f\x8b"
+        if path.is_dir():
+            raise FormatError(f"{path} is a folder; give one file ({', '.join(SUFFIXES)}).")
+        if not path.name.lower().endswith(SUFFIXES):
+            raise FormatError(f"{path.name} is of no kind this program reads; give one of {', '.join(SUFFIXES)}.")
+        path.open("rb").close()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise FormatError(f"{path} does not exist; check the path.") from error
     except OSError as error:
         raise FormatError(f"{path} may not be read ({error.strerror}); check its permissions.") from error
     if size == 0:
         raise FormatError(f"{path} is empty (0 bytes); copy or export it again.")
-    if packed:
-        size = _unpacked_size(path)
-    if path.name.lower().endswith((".nii", ".nii.gz")):
-        _check_nifti_size(path, size)
 
 
-def _unpacked_size(path: Path) -> int:
-    size = 0
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """ITK prints its warnings to the terminal, three times over; what matters of them is checked here."""
+    before = sitk.ProcessObject.GetGlobalWarningDisplay()
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
     try:
-        with gzip.open(path, "rb") as stream:
-            while chunk := stream.read(_CHUNK):
-                size += len(chunk)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise FormatError(f"{path} is truncated or damaged ({error}); copy or export it again.") from error
-    except OSError as error:
-        raise FormatError(f"{path} may not be read ({error}); check its permissions.") from error
-    return size
-
-
-def _check_nifti_size(path: Path, size: int) -> None:
-    """ITK fills what a short file lacks with zeros; the header says how long the file must be."""
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-        bits = int(reader.GetMetaData("bitpix"))
-        offset = float(reader.GetMetaData("vox_offset"))
-    except (RuntimeError, ValueError) as error:
-        raise FormatError(f"{path} has no readable NIfTI header ({_last_line(error)}).") from error
-    needed = int(offset) + int(np.prod(reader.GetSize(), dtype=np.int64)) * bits // 8
-    if size < needed:
-        raise FormatError(f"{path} is truncated: {size} of {needed} bytes are there; copy or export it again.")
+        yield
+    finally:
+        sitk.ProcessObject.SetGlobalWarningDisplay(before)
 
 
 def _volume_from(image: sitk.Image, path: Path) -> Volume:
     if image.GetNumberOfComponentsPerPixel() > 1:
         kind = f"{image.GetNumberOfComponentsPerPixel()} values per voxel (colour or vectors)"
         raise InputError(f"{path} has {kind}; give a scan with one grey value per voxel.")
+    if "complex" in image.GetPixelIDTypeAsString():
+        raise InputError(f"{path} has complex voxels; give the magnitude image.")
     if image.GetDimension() == 4 and image.GetSize()[3] == 1:
         image = image[:, :, :, 0]
     if image.GetDimension() != 3:
@@ -154,18 +136,27 @@ def _volume_from(image: sitk.Image, path: Path) -> Volume:
     if min(image.GetSize()) < MIN_SLICES:
         sizes = "×".join(map(str, image.GetSize()))
         raise InputError(f"{path} holds {sizes} voxels; at least {MIN_SLICES} along each axis are needed to see a brain.")
-    return from_image(image, path.name)
+    volume = from_image(image, path.name)
+    _check_grid(volume.grid, path)
+    return volume
+
+
+def _check_grid(grid: Grid, path: Path) -> None:
+    axes = np.reshape(grid.direction, (3, 3))
+    if not np.isfinite(grid.affine).all():
+        raise FormatError(f"{path} places its voxels at NaN or infinity; repair its header.")
+    if np.abs(axes.T @ axes - np.eye(3)).max() > _SKEW:
+        raise InputError(f"{path} has axes that are not at right angles; resample it to an ordinary grid first.")
 
 
 def _check_values(array: Array, path: Path) -> None:
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        count = int((~np.isfinite(array)).sum())
+    if count := int((~np.isfinite(array)).sum()):
         raise InputError(f"{path} holds {count} voxels that are NaN or infinite; repair or export the scan again.")
     if array.min() == array.max():
         raise InputError(f"{path} holds the same value ({array.flat[0]:g}) everywhere; there is nothing to see in it.")
 
 
-def _last_line(error: Exception) -> str:
-    """ITK's messages are many lines of source places; only the end speaks to people."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+def _reason(error: Exception) -> str:
+    """The first sentence of ITK's message, without the places in its source that come before."""
+    said = str(error).split("ERROR: ")[-1].strip()
+    return re.sub(r"^\w+\(0x\w+\): ", "", said).splitlines()[0].split(". ")[0].rstrip(".:")

@@ -17,8 +17,10 @@ def draw_overview(path: Path, image: Array, heatmap: Array, labelmap: Array, *, 
     """Two rows of slices: the scan with outlines, and the same with heat.
 
     image: [0, 1], heatmap and labelmap: (slices, rows, columns) on the model grid, as a radiologist looks at them (the
-    patient's left on the right). hot: the heat that the colour scale shows in its middle.
+    patient's left on the right). hot: the heat from which on a region is an anomaly; the colours reach a third beyond it,
+    or to the hottest voxels of the scan.
     """
+    top = max(hot * 4 / 3, float(np.percentile(heatmap[heatmap > 0], 99.5)) if heatmap.any() else 1.0)
     figure = Figure(figsize=(2.1 * COLUMNS, 6.4), facecolor="black")
     FigureCanvasAgg(figure)
     axes = figure.subplots(2, COLUMNS, gridspec_kw={"wspace": 0.02, "hspace": 0.02})
@@ -30,7 +32,7 @@ def draw_overview(path: Path, image: Array, heatmap: Array, labelmap: Array, *, 
             axis.set_axis_off()
             if row == 1:
                 heat = np.ma.masked_less_equal(heatmap[index], 0)
-                shown = axis.imshow(heat, cmap="inferno", vmin=0, vmax=2 * hot, alpha=0.65)
+                shown = axis.imshow(heat, cmap="inferno", vmin=0, vmax=top, alpha=0.6)
             if labelmap[index].any():
                 axis.contour(labelmap[index] > 0, levels=[0.5], colors="cyan", linewidths=0.9)
         axes[0, column].set_title(f"slice {index + 1} of {len(image)}", color="0.7", fontsize=8, pad=2)
@@ -52,4 +54,4 @@ def _slices_to_show(image: Array, labelmap: Array) -> Array:
     if len(np.unique(picked)) < COLUMNS:  # an anomaly of few slices: show its neighbours too
         middle = int(np.clip(np.median(marked), COLUMNS // 2, len(image) - COLUMNS // 2))
         picked = np.arange(middle - COLUMNS // 2, middle - COLUMNS // 2 + COLUMNS)
-    return picked
+    return np.asarray(picked)

@@ -11,16 +11,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import SimpleITK as sitk
-import skimage
-import torch
-
 from .detectors.inpainting import InpaintingDetector
 from .devices import pick_device
 from .errors import SettingsError, WeightsError
 from .io import read_labels, read_scan
-from .prepare import prepare
+from .prepare import Prepared, prepare
 from .progress import Progress, part_of, silent
 from .result import Result, segment
 from .segmentation.select import SegmentSettings
@@ -96,7 +91,7 @@ def _threshold(card: Card, rule: str) -> float:
     raise WeightsError(f"the model {card.name} is not calibrated; run brain-inpaint-ad calibrate, or use --rule paper.")
 
 
-def _brain_ml(prepared: Any) -> float:
+def _brain_ml(prepared: Prepared) -> float:
     return float(round(prepared.scan_brain.sum() * prepared.scan.grid.voxel_mm3 / 1000, 1))
 
 
@@ -108,14 +103,10 @@ def _report(detector: InpaintingDetector, scan: Volume, *, brain_source: str, br
         "brain": {"source": brain_source, "volume_ml": brain_ml},
         "model": {"name": card.name, "sha256": card.sha256},
         "heatmap": {"window_mm": card.window_mm, "stride_mm": detector.stride_mm, "minmax": card.minmax},
-        "device": str(detector.device),
+        "device": {"name": str(detector.device), "dtype": str(detector.dtype).removeprefix("torch.")},
         "versions": {
-            "brain-inpaint-ad": version("brain-inpaint-ad"),
             "python": platform.python_version(),
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-            "scikit-image": skimage.__version__,
-            "SimpleITK": sitk.Version.VersionString(),
+            **{name: version(name) for name in ("brain-inpaint-ad", "torch", "numpy", "scikit-image", "SimpleITK")},
         },
     }
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ..devices import is_fast_in_bfloat16
 from ..errors import SettingsError
 from ..heatmap.accumulate import accumulate, window_losses
 from ..heatmap.direct import cut
@@ -37,6 +38,11 @@ class InpaintingDetector:
         return GridSettings(spacing_mm=self.card.spacing_mm, rows=self.card.rows, columns=self.card.columns)
 
     @property
+    def dtype(self) -> torch.dtype:
+        """What the windows are rebuilt in: bfloat16 where it is fast, which moves the heat by about 1 in 1,000."""
+        return torch.bfloat16 if is_fast_in_bfloat16(self.device) else torch.float32
+
+    @property
     def windows(self) -> WindowSettings:
         """Window and stride in pixels of the model grid. Raises SettingsError when the stride is no whole number of them."""
         stride = self.stride_mm / self.card.spacing_mm
@@ -51,7 +57,7 @@ class InpaintingDetector:
         windows = self.windows
         corners = torch.from_numpy(window_corners(prepared.brain, windows)).to(self.device)
         image = torch.from_numpy(prepared.image.array).to(self.device)
-        rebuilt = Incremental(self.generator).rebuild(image, corners, size=windows.size, progress=progress)
+        rebuilt = Incremental(self.generator, dtype=self.dtype).rebuild(image, corners, size=windows.size, progress=progress)
         losses = window_losses(cut(image, corners, windows.size), rebuilt, minmax=self.card.minmax)
         heat = accumulate(losses, corners, prepared.image.grid.shape, size=windows.size).cpu().numpy()
         return np.where(prepared.brain, heat, 0).astype(np.float32)

@@ -93,7 +93,7 @@ def _score_case(
         for name, heater, thresholds in runs:
             if THRESHOLD not in thresholds:
                 raise WeightsError(f"the model {detector.card.name} is not calibrated; run brain-inpaint-ad calibrate first.")
-            row = {**place, "case": case.name, "detector": name, "model_sha256": detector.card.sha256}
+            row: Row = {**place, "case": case.name, "detector": name, "model_sha256": detector.card.sha256}
             row["threshold"] = thresholds[THRESHOLD]
             key = hashlib.sha256(json.dumps(row, sort_keys=True).encode()).hexdigest()[:16]
             if key in kept:

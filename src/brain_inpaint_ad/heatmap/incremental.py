@@ -13,13 +13,15 @@ size at every level: each such phase is one regular batch. (Precedent: Krypton, 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils.fusion import fuse_conv_bn_weights
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..nets.unet import UNet
 from ..progress import Progress, silent
@@ -87,12 +89,13 @@ class Incremental:
     """
 
     def __init__(self, generator: UNet, *, dtype: torch.dtype = torch.float32) -> None:
+        generator = copy.deepcopy(generator).eval()
         self.depth = generator.settings.depth
         self.dtype = dtype
-        self.encoder = [_folded_pair(block, dtype) for block in generator.encoder]
-        self.decoder = [_folded_pair(block, dtype) for block in generator.decoder]
-        self.upsample = [_copied(layer, dtype) for layer in generator.upsample]
-        self.head = _copied(generator.head, dtype)
+        self.encoder = [_folded_pair(cast(nn.Sequential, block), dtype) for block in generator.encoder]
+        self.decoder = [_folded_pair(cast(nn.Sequential, block), dtype) for block in generator.decoder]
+        self.upsample = [layer.to(dtype) for layer in generator.upsample]
+        self.head = generator.head.to(dtype)
 
     def rebuild(self, image: Tensor, corners: Tensor, *, size: int, batch: int = BATCH, progress: Progress = silent) -> Tensor:
         """What G puts into each window; arguments and result as `direct.rebuild_direct`."""
@@ -225,23 +228,19 @@ class _Convolution:
         return functional.conv2d(x, self.weight, self.bias, padding=padding)
 
 
-def _folded_pair(block: nn.Module, dtype: torch.dtype) -> tuple[_Convolution, _Convolution]:
-    convolution_1, norm_1, _, convolution_2, norm_2, _ = block.children()
-    return _folded(convolution_1, norm_1, dtype), _folded(convolution_2, norm_2, dtype)
-
-
-def _folded(convolution: nn.Module, norm: nn.Module, dtype: torch.dtype) -> _Convolution:
-    weight, bias = fuse_conv_bn_weights(
-        convolution.weight, convolution.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
+def _folded_pair(block: nn.Sequential, dtype: torch.dtype) -> tuple[_Convolution, _Convolution]:
+    first, norm_1, _, second, norm_2, _ = block  # the layers of unet.double_conv
+    return (
+        _folded(cast(nn.Conv2d, first), cast(nn.BatchNorm2d, norm_1), dtype),
+        _folded(cast(nn.Conv2d, second), cast(nn.BatchNorm2d, norm_2), dtype),
     )
-    packed = weight.detach().to(dtype).contiguous(memory_format=torch.channels_last)
-    return _Convolution(packed, bias.detach().to(dtype))
 
 
-def _copied(layer: nn.Module, dtype: torch.dtype) -> nn.Module:
-    import copy
-
-    return copy.deepcopy(layer).eval().to(dtype)
+def _folded(convolution: nn.Conv2d, norm: nn.BatchNorm2d, dtype: torch.dtype) -> _Convolution:
+    fused = fuse_conv_bn_eval(convolution, norm)
+    weight = fused.weight.detach().to(dtype).contiguous(memory_format=torch.channels_last)
+    bias = fused.bias.detach() if fused.bias is not None else weight.new_zeros(len(weight))
+    return _Convolution(weight, bias.to(dtype))
 
 
 def _padded(features: Tensor) -> Tensor:

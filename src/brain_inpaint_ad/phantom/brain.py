@@ -14,7 +14,7 @@ from ..volume import Array
 from .shapes import Place, Waves, column, coverage, ellipsoid, intersection, paint, tube, union
 
 CSF, GREY, WHITE = 0.2, 0.6, 0.9
-_CENTRE, _RADII = (0.0, 0.0, 8.0), (62.0, 84.0, 57.0)  # mm: the cerebrum's egg
+_CENTRE, _RADII = (0.0, 0.0, 8.0), (64.5, 84.0, 56.0)  # mm: the cerebrum's egg
 _FOLD_RADIUS_MM = 70.0  # folds are drawn on a sphere of the cerebrum's mean radius, and so run inwards from its surface
 # Deep grey matter of the right half: centre, half-axes (mm), intensity.
 _NUCLEI: tuple[tuple[Place, Place, float], ...] = (
@@ -62,12 +62,13 @@ class Brain:
         """mm below the surface of the brain with its sulci and cisterns closed, as a brain mask has them."""
         own = self._own(points)
         whole = union(_cerebrum(own), _cerebellum(own), round_mm=9)
-        return union(whole, _stem(own), round_mm=9) + np.float32(0.7)
+        cisterns = ellipsoid(own, centre=(0, -24, -18), radii=(26, 16, 13))
+        return union(whole, union(_stem(own), cisterns, round_mm=5), round_mm=9) + np.float32(0.7)
 
     def intensity(self, points: Array, *, edge_mm: float) -> Array:
         """T1 intensity at points of the brain; tissues pass into each other over `edge_mm`."""
         own = self._own(points)
-        cerebrum = _cerebrum(own)
+        cerebrum = intersection(_cerebrum(own), -_beside_stem(own), round_mm=3)
         value = np.full(points.shape[1], CSF, dtype=np.float32)
         value = self._paint_cerebrum(value, own, cerebrum, edge_mm)
         value = self._paint_cerebellum(value, own, -cerebrum, edge_mm)
@@ -145,8 +146,12 @@ def _cerebrum(own: Array) -> Array:
     temporal = ellipsoid(tilted, centre=(40, -4, -22), radii=(20, 42, 20))
     whole = union(upper, temporal, round_mm=6)
     cistern = ellipsoid(own, centre=(0, 0, -24), radii=(13, 13, 12))
-    around_stem = np.minimum(np.minimum(_stem(own) + 2, -8 - superior), -16 - anterior)
-    return intersection(whole, -np.maximum(cistern, around_stem), round_mm=3)
+    return intersection(whole, -cistern, round_mm=3)
+
+
+def _beside_stem(own: Array) -> Array:
+    """Depth in the cistern between the cerebrum and the midbrain, the midbrain included."""
+    return np.asarray(np.minimum(np.minimum(_stem(own) + 2, -8 - own[2]), -16 - own[1]))
 
 
 def _fissure(own: Array, *, wander: Array) -> Array:
@@ -175,5 +180,5 @@ def _cerebellum(own: Array) -> Array:
 def _stem(own: Array) -> Array:
     pons = ellipsoid(own, centre=(0, -19, -37), radii=(17, 13, 14))
     midbrain = ellipsoid(own, centre=(0, -18, -18), radii=(16, 11, 14))
-    medulla = tube(own, ends=((0, -24, -44), (0, -30, -66)), radius=8.5)
+    medulla = tube(own, ends=((0, -24, -44), (0, -29, -61)), radius=8.5)
     return union(union(pons, midbrain, round_mm=5), medulla, round_mm=5)

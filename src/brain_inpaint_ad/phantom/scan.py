@@ -25,7 +25,7 @@ _ANATOMY, _HEAD, _GAIN, _NOISE = range(4)  # independent random numbers for each
 
 @dataclass(frozen=True)
 class Phantom:
-    """On one grid: scan: float32 T1; brain: bool mask; truth: int32, 0 healthy, 1…N as the settings list the lesions."""
+    """On one grid: scan: float32 T1; brain: bool mask; truth: int32, 0 healthy, 1…N the lesions as listed."""
 
     scan: Volume
     brain: Volume

@@ -77,7 +77,7 @@ def select_anomalies(regions: Regions, settings: SegmentSettings, *, threshold: 
     kept = [part for part in np.argsort(-sizes, kind="stable") if sizes[part] > 0 and sizes[part] >= least]
     number = np.zeros(count + 1, dtype=np.int32)
     number[kept] = np.arange(1, len(kept) + 1)
-    return number[parts]
+    return np.asarray(number[parts])
 
 
 def _hottest_of_each_slice(regions: Regions) -> Array:

@@ -1,0 +1,1 @@
+# Packaging itself is not played

@@ -1,0 +1,23 @@
+set(Slicer_QTSCRIPTEDMODULES_LIB_DIR "lib/Slicer-5.12/qt-scripted-modules")
+set(Slicer_INSTALL_QTSCRIPTEDMODULES_LIB_DIR "lib/Slicer-5.12/qt-scripted-modules")
+
+# As Slicer's: refuses unknown keywords and files that do not exist, installs what is listed and nothing more.
+macro(slicerMacroBuildScriptedModule)
+  cmake_parse_arguments(_module "WITH_GENERIC_TESTS" "NAME" "SCRIPTS;RESOURCES" ${ARGN})
+  if(_module_UNPARSED_ARGUMENTS OR NOT _module_NAME)
+    message(FATAL_ERROR "slicerMacroBuildScriptedModule: ${_module_UNPARSED_ARGUMENTS}")
+  endif()
+  foreach(_file ${_module_SCRIPTS} ${_module_RESOURCES})
+    if(NOT EXISTS "${CMAKE_CURRENT_SOURCE_DIR}/${_file}")
+      message(FATAL_ERROR "slicerMacroBuildScriptedModule given nonexistent file '${_file}'")
+    endif()
+    get_filename_component(_folder "${_file}" DIRECTORY)
+    install(FILES "${_file}" DESTINATION "${Slicer_INSTALL_QTSCRIPTEDMODULES_LIB_DIR}/${_folder}" COMPONENT RuntimeLibraries)
+  endforeach()
+endmacro()
+
+function(slicer_add_python_unittest)
+  cmake_parse_arguments(_test "" "SCRIPT" "" ${ARGN})
+  add_test(NAME "py_${_test_SCRIPT}" COMMAND ${CMAKE_COMMAND} -E true)
+endfunction()
+enable_testing()

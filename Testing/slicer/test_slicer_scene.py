@@ -133,9 +133,7 @@ def forget_heatmap(folder):
 
 
 @pytest.mark.parametrize("spoil", [spoil_anomalies, spoil_findings, forget_heatmap])
-def test_a_damaged_result_changes_nothing(
-    mrml_lib, a_scan, some_anomalies, write_result, node_ids, tmp_path, spoil, capfd
-):
+def test_a_damaged_result_changes_nothing(mrml_lib, a_scan, some_anomalies, write_result, node_ids, tmp_path, spoil, capfd):
     write_result(tmp_path, some_anomalies, like=a_scan)
     spoil(tmp_path)
     before = node_ids()

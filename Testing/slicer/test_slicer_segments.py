@@ -34,9 +34,7 @@ def test_the_segmentation_refers_to_its_scan(a_segmentation, a_scan):
     assert a_segmentation.GetSegmentation().GetConversionParameter(name) != ""
 
 
-def test_the_segmentation_joins_the_study_of_its_scan(
-    mrml_lib, a_scene, a_scan, some_anomalies, write_result, tmp_path
-):
+def test_the_segmentation_joins_the_study_of_its_scan(mrml_lib, a_scene, a_scan, some_anomalies, write_result, tmp_path):
     import slicer
 
     tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(a_scene)
@@ -95,9 +93,7 @@ def test_two_segments_of_one_name_are_refused_by_that_name(mrml_lib, a_segmentat
     assert node_ids() == before
 
 
-def test_nothing_found_exports_as_zeros_on_the_grid_of_the_scan(
-    mrml_lib, a_scan, some_anomalies, write_result, tmp_path
-):
+def test_nothing_found_exports_as_zeros_on_the_grid_of_the_scan(mrml_lib, a_scan, some_anomalies, write_result, tmp_path):
     write_result(tmp_path, some_anomalies * 0, like=a_scan)
     node = mrml_lib("Scene").importResult(tmp_path, a_scan).segmentationNode
     exported = mrml_lib("Segments").exportLabelmap(node, a_scan)

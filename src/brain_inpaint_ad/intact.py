@@ -1,6 +1,6 @@
 """Whether a scan file is whole: its own header against its length and checksums, before ITK reads it.
 
-ITK fills what a short NIfTI file lacks with zeros, hands out voxels from damaged compressed MHA and NRRD files, takes
+ITK fills what a short NIfTI file lacks with zeros, makes 0 of NaN in NIfTI files, hands out voxels from damaged compressed MHA and NRRD files, takes
 memory for whatever a header claims, and guesses where a NIfTI header has no usable voxel spacing.
 """
 
@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import gzip
 import math
+import os
 import struct
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import SimpleITK as sitk
 
-from .errors import FormatError
+from .errors import FormatError, InputError
 
 _CHUNK = 1 << 16
 _GZIP = b"\x1f\x8b"
@@ -45,28 +48,33 @@ _NIFTI_BYTES = {2: 1, 4: 2, 8: 4, 16: 4, 32: 8, 64: 8, 128: 3, 256: 1, 512: 2, 7
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
-    """Where voxels lie: in `path` from byte `start` on, packed how ("", "gzip", "zlib"), how many bytes unpacked."""
+    """Where voxels lie.
+
+    path, start: in which file from which byte on; packing: "", "gzip" or "zlib"; skip: bytes before the voxels once
+    unpacked; length: bytes of voxels, unpacked; floats: their NumPy type when they are NIfTI's floating-point numbers.
+    """
 
     path: Path
     start: int
     packing: str
     length: int
+    skip: int = 0
+    floats: str = ""
 
 
 def check_whole(path: Path) -> None:
     """Raises FormatError when a header cannot be used, a stream is damaged, or fewer voxels are there than stated.
 
-    path: an existing file whose suffix is one of io.SUFFIXES. RuntimeErrors are ITK's, about its header.
+    path: an existing file whose suffix is one of io.SUFFIXES. InputError: a NIfTI file holds NaN or infinity.
+    A RuntimeError is ITK's, about the header.
     """
     try:
-        stored = _find_voxels(path)
-        there = _length(stored) if stored else 0
+        if stored := _find_voxels(path):
+            _check_voxels(stored, path)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise FormatError(f"{path} is truncated or damaged ({error}); copy or export it again.") from error
     except OSError as error:
         raise FormatError(f"{error.filename or path} cannot be read ({error.strerror}); check the file.") from error
-    if stored and there < stored.length:
-        raise FormatError(f"{path} is truncated: {there} of {stored.length} bytes are there; copy or export it again.")
 
 
 def _find_voxels(path: Path) -> _Stored | None:
@@ -77,27 +85,42 @@ def _find_voxels(path: Path) -> _Stored | None:
     return _in_metaimage(path) if name.endswith((".mha", ".mhd")) else _in_nrrd(path)
 
 
-def _length(stored: _Stored) -> int:
-    """Bytes that are there, unpacked; reads a packed stream to its end and its checksum."""
+def _check_voxels(stored: _Stored, path: Path) -> None:
+    there, odd = 0, 0
+    for chunk in _chunks(stored):
+        if stored.floats:
+            odd += _count_not_finite(chunk[: max(0, stored.length - there)], stored.floats)
+        there += len(chunk)
+    if there < stored.length:
+        raise FormatError(f"{path} is truncated: {there} of {stored.length} bytes are there; copy or export it again.")
+    if odd:
+        raise InputError(f"{path} holds {odd} voxels that are NaN or infinite; repair or export the scan again.")
+
+
+def _count_not_finite(content: bytes, dtype: str) -> int:
+    values = np.frombuffer(content[: len(content) // int(dtype[-1]) * int(dtype[-1])], dtype)
+    return int((~np.isfinite(values)).sum())
+
+
+def _chunks(stored: _Stored) -> Iterator[bytes]:
+    """The voxels' bytes, unpacked; a packed stream is read to its end and its checksum."""
     with stored.path.open("rb") as stream:
-        if not stored.packing:
-            return max(0, stored.path.stat().st_size - stored.start)
         stream.seek(stored.start)
-        return _gzip_length(stream) if stored.packing == "gzip" else _zlib_length(stream)
+        if stored.packing == "zlib":
+            yield from _inflated(stream)
+            return
+        plain = gzip.GzipFile(fileobj=stream) if stored.packing == "gzip" else stream
+        plain.seek(stored.skip, os.SEEK_CUR)
+        while chunk := plain.read(_CHUNK):
+            yield chunk
 
 
-def _gzip_length(stream: BinaryIO) -> int:
-    with gzip.GzipFile(fileobj=stream) as unpacked:
-        return sum(len(chunk) for chunk in iter(lambda: unpacked.read(_CHUNK), b""))
-
-
-def _zlib_length(stream: BinaryIO) -> int:
-    machine, size = zlib.decompressobj(), 0
+def _inflated(stream: BinaryIO) -> Iterator[bytes]:
+    machine = zlib.decompressobj()
     while not machine.eof and (chunk := stream.read(_CHUNK)):
-        size += len(machine.decompress(chunk))
+        yield machine.decompress(chunk)
     if not machine.eof:
         raise EOFError("the compressed voxels end too early")
-    return size
 
 
 def _in_nifti(path: Path) -> _Stored:
@@ -106,21 +129,22 @@ def _in_nifti(path: Path) -> _Stored:
     if packing and not path.name.lower().endswith(".gz"):
         raise FormatError(f"{path} is compressed; rename it to {path.name}.gz.")
     with gzip.open(path) if packing else path.open("rb") as stream:
-        fields = _nifti_fields(stream.read(max(_NIFTI_FIELDS)))
+        order, fields = _nifti_fields(stream.read(max(_NIFTI_FIELDS)))
     if problem := _nifti_problem(fields):
         raise FormatError(f"{path} has no usable NIfTI header ({problem}); copy or export it again.")
     count, *sizes = fields["dim"]
-    voxels = math.prod(max(1, size) for size in sizes[:count])
-    return _Stored(path, 0, packing, int(fields["vox_offset"][0]) + voxels * _NIFTI_BYTES[fields["datatype"][0]])
+    kind, skip = fields["datatype"][0], int(fields["vox_offset"][0])
+    length = math.prod(max(1, size) for size in sizes[:count]) * _NIFTI_BYTES[kind]
+    return _Stored(path, 0, packing, length, skip, {16: f"{order}f4", 64: f"{order}f8"}.get(kind, ""))
 
 
-def _nifti_fields(head: bytes) -> dict[str, tuple[Any, ...]]:
-    """The fields of either version in either byte order; none when the header is neither."""
+def _nifti_fields(head: bytes) -> tuple[str, dict[str, tuple[Any, ...]]]:
+    """Byte order and fields of either version; no fields when the header is neither."""
     for size, fields in _NIFTI_FIELDS.items():
         for order in "<>":
             if len(head) >= size and struct.unpack_from(order + "i", head) == (size,):
-                return {name: struct.unpack_from(order + kind, head, at) for name, (at, kind) in fields.items()}
-    return {}
+                return order, {name: struct.unpack_from(order + kind, head, at) for name, (at, kind) in fields.items()}
+    return "<", {}
 
 
 def _nifti_problem(fields: dict[str, tuple[Any, ...]]) -> str | None:
@@ -176,4 +200,4 @@ def _stated_length(path: Path) -> int:
     reader.SetFileName(str(path))
     reader.ReadImageInformation()
     component = sitk.Image((1, 1), reader.GetPixelIDValue()).GetSizeOfPixelComponent()
-    return math.prod(reader.GetSize()) * int(reader.GetNumberOfComponents()) * int(component)
+    return int(math.prod(reader.GetSize()) * reader.GetNumberOfComponents() * component)

@@ -16,6 +16,7 @@ from .devices import pick_device
 from .errors import SettingsError, WeightsError
 from .io import read_labels, read_scan
 from .prepare import Prepared, prepare
+from .prepare.modality import check_t1
 from .progress import Progress, part_of, silent
 from .result import Result, segment
 from .segmentation.select import SegmentSettings
@@ -54,6 +55,7 @@ def detect(
         given = read_labels(mask) if isinstance(mask, (str, os.PathLike)) else mask
     with clock.stage("prepare"):
         prepared = prepare(volume, mask=given, settings=detector.grid, progress=part_of(progress, 0.0, 0.1))
+        _check_modality(prepared, detector.card)
     with clock.stage("heatmap"):
         heat = detector.heatmap(prepared, progress=part_of(progress, 0.1, 0.95))
     report = _report(detector, volume, brain_source=prepared.brain_source, brain_ml=_brain_ml(prepared))
@@ -81,6 +83,11 @@ def load_detector(
     detector = InpaintingDetector(generator, card, where, stride_mm)
     detector.windows  # noqa: B018  a stride that does not fit is refused before the work starts
     return detector
+
+
+def _check_modality(prepared: Prepared, card: Card) -> None:
+    if card.modality == "T1":
+        check_t1(prepared.image.array, prepared.brain, spacing_mm=card.spacing_mm, name=prepared.scan.name)
 
 
 def _threshold(card: Card, rule: str) -> float:

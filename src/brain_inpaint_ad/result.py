@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from .errors import OutputError
+from .files import folder_in_work
 from .findings import Finding, findings_csv, list_findings
 from .io import resample, write_volume
 from .prepare import Prepared
@@ -71,17 +71,12 @@ class Result:
         folder = Path(folder)
         check_output(folder, overwrite=overwrite)
         try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            staging = Path(tempfile.mkdtemp(prefix=".brain-inpaint-ad-", dir=folder.parent))
+            with folder_in_work(_ground(folder)) as staging:
+                self._write(staging)
+                _move_into_place(staging, folder)
         except OSError as error:
-            raise OutputError(f"{folder} cannot be written ({error.strerror}); choose another folder.") from error
-        try:
-            self._write(staging)
-            _move_into_place(staging, folder)
-        except OSError as error:
-            raise OutputError(f"{folder} could not be written ({error.strerror or error}); is the disk full?") from error
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
+            reason = error.strerror or "a file came out incomplete"
+            raise OutputError(f"{folder} could not be written ({reason}); is the disk full?") from error
         return [folder / name for name in FILES]
 
     def _write(self, folder: Path) -> None:
@@ -134,16 +129,19 @@ def labels_to_scan(prepared: Prepared, labels: Array) -> Volume:
 
 def check_output(folder: Path, *, overwrite: bool) -> None:
     """Raises OutputError when results could not or must not go to `folder`; called before the work starts."""
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(f"{folder} is a file; choose a folder for the results.")
-    present = [name for name in FILES if (folder / name).exists()]
-    if present and not overwrite:
-        raise OutputError(f"{folder} already holds {', '.join(present)}; add --overwrite or choose another folder.")
-    ground = folder
-    while not ground.exists():
-        ground = ground.parent
-    if not os.access(ground, os.W_OK | os.X_OK) or not ground.is_dir():
-        raise OutputError(f"{folder} cannot be written: no permission in {ground}; choose another folder.")
+    try:
+        if folder.exists() and not folder.is_dir():
+            raise OutputError(f"{folder} is a file; choose a folder for the results.")
+        present = [name for name in FILES if (folder / name).exists()]
+        if present and not overwrite:
+            raise OutputError(f"{folder} already holds {', '.join(present)}; add --overwrite or choose another folder.")
+        if blocked := [name for name in present if (folder / name).is_dir()]:
+            raise OutputError(f"{folder} holds folders called {', '.join(blocked)}; choose another folder for the results.")
+        tempfile.TemporaryFile(dir=_ground(folder)).close()  # whether it can be written: only trying tells
+    except OutputError:
+        raise
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written ({error.strerror}); choose another folder.") from error
 
 
 def place_in_words(finding: Finding) -> str:
@@ -163,7 +161,14 @@ def _settings_as_json(settings: SegmentSettings, threshold: float) -> dict[str, 
     }
 
 
+def _ground(folder: Path) -> Path:
+    """The folder, or the nearest above it that exists: on the disk where the results will be."""
+    while not folder.exists():
+        folder = folder.parent
+    return folder
+
+
 def _move_into_place(staging: Path, folder: Path) -> None:
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for name in FILES:
         (staging / name).replace(folder / name)

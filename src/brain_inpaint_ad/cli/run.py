@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import typer
 from rich.console import Console
@@ -19,6 +19,7 @@ from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bar
 
 from ..errors import BrainInpaintError, Cancelled
+from ..files import discard_unfinished
 from ..progress import Progress, TimeLeft, silent
 
 CANCELLED = 130  # what a shell calls a program stopped by Ctrl-C
@@ -50,18 +51,36 @@ def run(work: Callable[[Progress], _Answer], style: ProgressStyle = ProgressStyl
         except BaseException as error:
             outcome.append(error)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: cancelled.set())
     thread = threading.Thread(target=target, daemon=True)
-    thread.start()
-    while thread.is_alive() and not cancelled.is_set():
-        thread.join(0.1)
-    thread.join(_PATIENCE_S if cancelled.is_set() else None)
+    with _signals_set(cancelled):
+        thread.start()
+        while thread.is_alive() and not cancelled.is_set():
+            thread.join(0.1)
+        thread.join(_PATIENCE_S if cancelled.is_set() else None)
     if not outcome:
-        sys.stderr.write("Cancelled.\n")
-        sys.stderr.flush()
-        os._exit(CANCELLED)
+        _leave_at_once()
     return _answer(outcome[0])
+
+
+@contextmanager
+def _signals_set(cancelled: threading.Event) -> Iterator[None]:
+    """Ctrl-C and SIGTERM set `cancelled`; before and after they do what they did."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda *_: cancelled.set()) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+def _leave_at_once() -> NoReturn:
+    """The end of a process whose work cannot be reached: no half-written file stays, nor a hidden cursor."""
+    discard_unfinished()
+    Console(stderr=True).show_cursor()
+    sys.stderr.write("Cancelled.\n")
+    sys.stderr.flush()
+    os._exit(CANCELLED)
 
 
 def _answer(outcome: _Answer | BaseException) -> _Answer:
@@ -80,13 +99,13 @@ def _answer(outcome: _Answer | BaseException) -> _Answer:
 
 
 def _sentence(text: str) -> str:
-    """First letter large, one full stop."""
-    return text[:1].upper() + text[1:].rstrip(".") + "."
+    """One full stop; the first letter stays, because often it is a file's."""
+    return text.rstrip(".") + "."
 
 
 def _cancellable(report: Progress, cancelled: threading.Event) -> Progress:
     def progress(fraction: float, stage: str) -> None:
-        if cancelled.is_set():
+        if cancelled.is_set() and fraction < 1:  # whoever reports 1 has finished, and the results are there
             raise Cancelled("cancelled")
         report(fraction, stage)
 
@@ -95,13 +114,14 @@ def _cancellable(report: Progress, cancelled: threading.Event) -> Progress:
 
 @contextmanager
 def _reporter(style: ProgressStyle) -> Iterator[Progress]:
-    if style is ProgressStyle.none:
-        yield silent
-    elif style is ProgressStyle.jsonl:
+    console = Console(stderr=True)
+    if style is ProgressStyle.jsonl:
         yield _json_lines()
+    elif style is ProgressStyle.none or not console.is_terminal:
+        yield silent
     else:
         columns = (TextColumn("{task.description:<28}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-        with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        with Bar(*columns, console=console, transient=True) as bar:
             task = bar.add_task("starting", total=1.0)
             yield lambda fraction, stage: bar.update(task, completed=fraction, description=stage)
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
 from ..errors import GeometryError, InputError, NoBrainError
+from ..io import to_image
 from ..volume import Array, Grid, Volume
 
 MIN_BRAIN_ML, MAX_BRAIN_ML = 350.0, 2400.0  # an infant's to a very large adult's, brain stem and masks' margins included
+MIN_STRUCTURE = 0.2  # see _structure
+_COARSE_MM = 3.0
+_FEATURES_MM = (4.0, 15.0)  # standard deviations of the Gaussians between which features are measured
 _RAS = np.diag([-1.0, -1.0, 1.0, 1.0])  # LPS to RAS
 
 
@@ -41,15 +47,15 @@ def _already_extracted(scan: Volume) -> Array | None:
 
     Heads with a zeroed background are told apart by their volume: 3 to 6 litres.
     """
-    edge = np.concatenate([np.take(scan.array, [0, -1], axis=axis).ravel() for axis in range(3)])
-    background = float(np.median(edge))
-    tolerance = 1e-3 * float(np.percentile(np.abs(scan.array - background), 99))
-    foreground = np.abs(scan.array - background) > tolerance
+    signal = _signal(scan)
+    foreground = signal > 1e-3 * float(np.percentile(signal, 99))
     if foreground.mean() > 0.9:
         return None
     brain = _solid(_largest_part(foreground))
     volume_ml = brain.sum() * scan.grid.voxel_mm3 / 1000
-    return brain if MIN_BRAIN_ML <= volume_ml <= MAX_BRAIN_ML else None
+    if not MIN_BRAIN_ML <= volume_ml <= MAX_BRAIN_ML:
+        return None
+    return brain if _structure(scan, brain) >= MIN_STRUCTURE else None
 
 
 def _extract(scan: Volume) -> Array:
@@ -59,7 +65,10 @@ def _extract(scan: Volume) -> Array:
     affine = _RAS @ scan.grid.affine
     columns_first = np.ascontiguousarray(scan.array.transpose(2, 1, 0), dtype=np.float32)
     try:
-        _, found, _ = BrainExtraction().run(nibabel.Nifti1Image(columns_first, affine))
+        with warnings.catch_warnings():
+            # deepbet's nets are TorchScript, whose reader torch calls deprecated: nothing a user can do about.
+            warnings.filterwarnings("ignore", message=".*torch.jit.load", category=DeprecationWarning)
+            _, found, _ = BrainExtraction().run(nibabel.Nifti1Image(columns_first, affine))
     except (AssertionError, ValueError, RuntimeError, IndexError) as error:  # how deepbet says "no brain"
         raise NoBrainError(
             f"no brain was found in {scan.name}: brain extraction (T1 only) failed; "
@@ -67,6 +76,11 @@ def _extract(scan: Volume) -> Array:
         ) from error
     brain = np.asarray(found.dataobj).astype(bool).transpose(2, 1, 0)
     _check_plausible(brain, scan, "brain extraction (T1 only)")
+    if _structure(scan, brain) < MIN_STRUCTURE:
+        raise NoBrainError(
+            f"nothing in {scan.name} looks like a brain: it shows noise or one even material; "
+            "if it does show a brain, give its mask with --mask."
+        )
     return brain
 
 
@@ -80,6 +94,40 @@ def _check_plausible(brain: Array, scan: Volume, source: str) -> None:
     values = scan.array[brain]
     if values.min() == values.max():
         raise InputError(f"{scan.name} holds one single value inside the brain; there is nothing to see in it.")
+
+
+def _signal(scan: Volume) -> Array:
+    """How far each voxel is from the background, which is the median of the scan's faces."""
+    faces = [np.take(scan.array, [0, -1], axis=axis).ravel() for axis in range(3)]
+    return np.abs(scan.array - np.median(np.concatenate(faces)))
+
+
+def _structure(scan: Volume, brain: Array) -> float:
+    """How much of the spread of the tissue's values lies in features of centimetres, as white matter and ventricles are.
+
+    Share of the standard deviation: 0.3 to 0.5 in brains, about 0.1 in noise, in ramps and in things of one material.
+    """
+    signal = _signal(scan)
+    brain = brain & (signal > 0.2 * np.median(signal[brain]))  # else a thing's outline would count as its structure
+    inside = scan.array[brain]
+    low, high = np.percentile(inside, (1, 99)) if inside.size else (0.0, 0.0)
+    spread = float(np.clip(inside, low, high).std()) if high > low else 0.0
+    if spread == 0:
+        return 0.0
+    factors = [max(1, round(_COARSE_MM / spacing)) for spacing in scan.grid.spacing]
+    values = np.where(brain, np.clip(scan.array, low, high) - low, 0)
+    coarse = sitk.BinShrink(to_image(scan.with_array(values.astype(np.float32))), factors)
+    share = sitk.BinShrink(to_image(scan.with_array(brain.astype(np.float32))), factors)
+    spacing = coarse.GetSpacing()[::-1]
+    fine, wide = (_mean_around(coarse, share, np.divide(mm, spacing)) for mm in _FEATURES_MM)
+    within = sitk.GetArrayFromImage(share) > 0.5
+    return float((fine - wide)[within].std()) / spread
+
+
+def _mean_around(values: sitk.Image, share: sitk.Image, widths: Array) -> Array:
+    """Gaussian means of what lies inside the brain only; widths: standard deviations in voxels."""
+    total, weight = (ndimage.gaussian_filter(sitk.GetArrayFromImage(i), widths, mode="constant") for i in (values, share))
+    return np.asarray(total / np.maximum(weight, 1e-6))
 
 
 def _largest_part(foreground: Array) -> Array:

@@ -20,7 +20,7 @@ from ..progress import Progress, silent
 from ..volume import Array
 
 SPLITS = ("train", "validation", "test")
-MIN_BRAIN_PIXELS = 200  # of 2 mm: 8 cm²; the tips of the brain hold nothing to inpaint from
+MIN_BRAIN_MM2 = 800.0  # the tips of the brain hold nothing to inpaint from
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +72,12 @@ def load_slices(
     subjects: list[Subject], cache: Path, *, grid: GridSettings | None = None, progress: Progress = silent
 ) -> Slices:
     """Prepared slices of all subjects that show enough brain; each scan is prepared once and kept in `cache`."""
+    grid = grid or GridSettings()
     images, brains = [], []
     for done, subject in enumerate(subjects):
         progress(done / len(subjects), f"preparing {subject.name}")
-        image, brain = _prepared(subject, cache, grid or GridSettings())
-        shown = brain.sum(axis=(1, 2)) >= MIN_BRAIN_PIXELS
+        image, brain = _prepared(subject, cache, grid)
+        shown = brain.sum(axis=(1, 2)) * grid.spacing_mm**2 >= MIN_BRAIN_MM2
         images.append(image[shown])
         brains.append(brain[shown])
     return Slices(torch.from_numpy(np.concatenate(images)), torch.from_numpy(np.concatenate(brains)))

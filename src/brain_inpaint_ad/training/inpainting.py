@@ -53,6 +53,11 @@ class InpaintingSettings:
             raise SettingsError(f"the window must be one of {WINDOWS_MM} mm, got {self.window_mm:g}")
 
     @property
+    def grid(self) -> GridSettings:
+        """The papers' field of 256 × 192 mm at this spacing."""
+        return GridSettings(spacing_mm=self.spacing_mm, rows=round(256 / self.spacing_mm), columns=round(192 / self.spacing_mm))
+
+    @property
     def window_pixels(self) -> int:
         """Side γ of the window in pixels."""
         return round(self.window_mm / self.spacing_mm)
@@ -139,7 +144,7 @@ def train(
     """
     out = _run_folder(out, resume=resume)
     listed = find_subjects(data, subjects)
-    train_slices, validation = _load_splits(listed, out / "prepared", part_of(progress, 0, 0.1))
+    train_slices, validation = _load_splits(listed, out / "prepared", settings.grid, progress=part_of(progress, 0, 0.1))
     where = pick_device(device)
     nets = build(settings, where)
     state = loop.State(
@@ -193,15 +198,15 @@ def _run_folder(out: Path, *, resume: bool) -> Path:
     return out
 
 
-def _load_splits(listed: list[Subject], cache: Path, progress: Progress) -> tuple[Slices, Slices]:
+def _load_splits(listed: list[Subject], cache: Path, grid: GridSettings, *, progress: Progress) -> tuple[Slices, Slices]:
     chosen = {split: [s for s in listed if s.split == split] for split in ("train", "validation")}
     for split, members in chosen.items():
         if not members:
             raise TrainingError(f"the subject table has no scans in the split {split}; both train and validation are needed.")
     share = len(chosen["train"]) / (len(chosen["train"]) + len(chosen["validation"]))
     return (
-        load_slices(chosen["train"], cache, progress=part_of(progress, 0, share)),
-        load_slices(chosen["validation"], cache, progress=part_of(progress, share, 1)),
+        load_slices(chosen["train"], cache, grid=grid, progress=part_of(progress, 0, share)),
+        load_slices(chosen["validation"], cache, grid=grid, progress=part_of(progress, share, 1)),
     )
 
 
@@ -258,7 +263,7 @@ def _training_facts(settings: InpaintingSettings, listed: list[Subject], *, iter
 def _card(
     settings: InpaintingSettings, name: str, *, training: dict[str, Any], validation: dict[str, float], digest: str
 ) -> Card:
-    grid = GridSettings(spacing_mm=settings.spacing_mm)
+    grid = settings.grid
     return Card(
         name=name,
         description=f"Inpaints windows of {settings.window_mm:g} mm in axial T1 slices of healthy adults (Nguyen 2020).",

@@ -1,0 +1,201 @@
+"""Training: who is trained on, what is erased, and that a resumed run is the run that was never cut."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import brain_inpaint_ad as ad
+from brain_inpaint_ad.io import write_volume
+from brain_inpaint_ad.phantom import PhantomSettings, make_phantom
+from brain_inpaint_ad.training import loop
+from brain_inpaint_ad.training.data import Slices, draw_batch, find_subjects
+from brain_inpaint_ad.training.erase import around, erase, paste, sample_windows
+from brain_inpaint_ad.training.inpainting import InpaintingSettings, build, train, training_step
+from brain_inpaint_ad.training.losses import critic_loss, fool_loss, l1_inside
+from brain_inpaint_ad.weights.store import load_model
+
+SMALL = InpaintingSettings(width=2, depth=2, spacing_mm=4.0, batch=2)
+
+
+@pytest.fixture(scope="module")
+def a_healthy_folder(tmp_path_factory):
+    """Three phantoms, two to train on and one to validate with."""
+    folder = tmp_path_factory.mktemp("healthy")
+    rows = [("a1", "train"), ("b2", "train"), ("c3", "validation"), ("d4", "test")]
+    for seed, (name, _) in enumerate(rows[:3]):
+        write_volume(make_phantom(PhantomSettings(spacing_mm=4.0, seed=seed)).scan, folder / f"{name}_brain.nii.gz")
+    with (folder / "subjects.csv").open("w", newline="") as stream:
+        csv.writer(stream).writerows([("scan", "split"), *rows])
+    return folder
+
+
+def test_windows_lie_inside_the_slice_and_hold_their_brain_voxel():
+    brain = torch.zeros(64, 20, 16, dtype=torch.bool)
+    brain[:, 0, 15] = brain[:, 12, 4] = True
+    window = sample_windows(brain, 6, torch.Generator().manual_seed(0))
+    assert (window.sum(dim=(1, 2, 3)) == 36).all()
+    assert ((window[:, 0] * brain).sum(dim=(1, 2)) >= 1).all()
+    corner_hit = (window[:, 0, 0, 15] == 1).float().mean()
+    assert 0.2 < corner_hit < 0.8  # both brain voxels get their turn
+
+
+def test_erasing_hides_the_window_and_pasting_brings_back_only_the_window():
+    image = torch.rand(3, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    window = sample_windows(torch.ones(3, 16, 16, dtype=torch.bool), 5, torch.Generator().manual_seed(1))
+    erased = erase(image, window)
+    assert (erased[:, :1][window.bool()] == 0).all()
+    torch.testing.assert_close(erased[:, 1:], window)
+    filled = torch.full_like(image, 0.5)
+    pasted = paste(filled, image, window)
+    assert (pasted[window.bool()] == 0.5).all()
+    assert torch.equal(pasted[~window.bool()], image[~window.bool()])
+
+
+def test_the_critic_sees_the_window_with_its_surroundings():
+    image = torch.arange(400.0).reshape(1, 1, 20, 20)
+    window = torch.zeros(1, 1, 20, 20)
+    window[:, :, 8:12, 0:4] = 1
+    torch.testing.assert_close(around(image, window), image[:, :, 6:14, 0:8])  # pushed inside at the left border
+
+
+def test_l1_counts_the_window_only():
+    image, window = torch.zeros(2, 1, 8, 8), torch.zeros(2, 1, 8, 8)
+    window[:, :, 2:4, 2:4] = 1
+    filled = torch.full_like(image, 9.0)
+    filled[window.bool()] = 0.25
+    assert l1_inside(filled, image, window).item() == pytest.approx(0.25)
+
+
+def test_the_two_players_pull_in_opposite_directions():
+    fooled, caught = torch.full((4,), 3.0), torch.full((4,), -3.0)
+    assert fool_loss(fooled) < fool_loss(caught)  # G wants D to believe
+    assert critic_loss(fooled, caught) < critic_loss(caught, fooled)  # D wants real high, fake low
+
+
+def test_a_step_moves_both_networks_and_keeps_the_other_still_meanwhile():
+    nets = build(SMALL, torch.device("cpu"))
+    before = {k: v.clone() for net in (nets.generator, nets.critic) for k, v in net.state_dict().items()}
+    image = torch.rand(2, 1, 64, 48, generator=torch.Generator().manual_seed(0))
+    window = sample_windows(torch.ones(2, 64, 48, dtype=torch.bool), 8, torch.Generator().manual_seed(0))
+    losses = training_step(nets, image, window, SMALL)
+    after = {k: v for net in (nets.generator, nets.critic) for k, v in net.state_dict().items()}
+    assert not torch.equal(before["head.weight"], after["head.weight"])
+    name = "layers.0.parametrizations.weight.original"
+    assert not torch.equal(before[name], after[name])
+    assert set(losses) == {"rebuild", "fool", "critic"}
+    assert all(torch.isfinite(value) for value in losses.values())
+
+
+def test_training_lowers_the_loss_on_one_slice():
+    settings = InpaintingSettings(width=4, depth=2, spacing_mm=4.0, rate_generator=1e-2)
+    nets = build(settings, torch.device("cpu"))
+    rows = torch.linspace(0, 1, 64)[:, None].expand(64, 48)
+    image = rows.expand(4, 1, 64, 48).clone()
+    brain = torch.ones(4, 64, 48, dtype=torch.bool)
+    losses = [
+        training_step(nets, image, sample_windows(brain, 8, loop.generator_of(0, i)), settings)["rebuild"].item()
+        for i in range(60)
+    ]
+    assert np.mean(losses[-10:]) < 0.5 * np.mean(losses[:5])
+
+
+def test_batches_are_drawn_from_the_seed_alone():
+    slices = Slices(torch.rand(9, 32, 24).half(), torch.ones(9, 32, 24, dtype=torch.bool))
+    first, second, other = (draw_batch(slices, 4, loop.generator_of(seed, 7))[0] for seed in (0, 0, 1))
+    assert torch.equal(first, second)
+    assert not torch.equal(first, other)
+    assert 0 <= first.min() <= first.max() <= 1
+
+
+def test_a_resumed_run_gives_the_weights_of_one_that_was_never_cut(a_healthy_folder, tmp_path):
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert train(a_healthy_folder, whole, settings=SMALL, iterations=6, device="cpu") == 6
+    assert train(a_healthy_folder, cut, settings=SMALL, iterations=2, device="cpu") == 2
+    assert train(a_healthy_folder, cut, settings=SMALL, iterations=6, device="cpu", resume=True) == 6
+    weights = [torch.load(run / loop.CHECKPOINT, weights_only=True)["nets"] for run in (whole, cut)]
+    for name in ("generator", "critic"):
+        for key, value in weights[0][name].items():
+            assert torch.equal(value, weights[1][name][key]), key
+
+
+def test_training_leaves_weights_card_picture_and_curves(a_healthy_folder, tmp_path):
+    train(a_healthy_folder, tmp_path / "run", settings=SMALL, iterations=2, device="cpu", name="mine", data_note="phantoms")
+    generator, card = load_model(str(tmp_path / "run" / "generator.safetensors"))
+    assert generator.settings.width == card.width == 2
+    assert card.name == "mine"
+    assert card.training["iterations"] == 2
+    assert card.training["data"] == "phantoms"
+    assert card.training["subjects"] == {"train": ["a1", "b2"], "validation": ["c3"]}
+    assert card.healthy_validation["psnr_inside_db"] > 0
+    assert (tmp_path / "run" / "samples.png").stat().st_size > 1000
+    assert list((tmp_path / "run" / "tensorboard").iterdir())
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["subjects"]["c3"] == "validation"
+
+
+def test_max_minutes_ends_a_run_that_can_be_resumed(a_healthy_folder, tmp_path):
+    done = train(a_healthy_folder, tmp_path / "run", settings=SMALL, iterations=10**6, max_minutes=0.02, device="cpu")
+    assert 0 < done < 10**6
+    assert train(a_healthy_folder, tmp_path / "run", settings=SMALL, iterations=done + 1, device="cpu", resume=True) == done + 1
+
+
+def test_cancel_keeps_a_checkpoint(a_healthy_folder, tmp_path):
+    def cancel_late(fraction: float, stage: str) -> None:
+        if stage.startswith("iteration 50 "):
+            raise ad.Cancelled("enough")
+
+    with pytest.raises(ad.Cancelled):
+        train(a_healthy_folder, tmp_path / "run", settings=SMALL, iterations=200, device="cpu", progress=cancel_late)
+    assert torch.load(tmp_path / "run" / loop.CHECKPOINT, weights_only=True)["iteration"] == 50
+
+
+def test_a_run_is_not_overwritten_and_other_settings_do_not_resume_it(a_healthy_folder, tmp_path):
+    run = tmp_path / "run"
+    with pytest.raises(ad.TrainingError, match="no checkpoint to resume"):
+        train(a_healthy_folder, run, settings=SMALL, iterations=1, device="cpu", resume=True)
+    train(a_healthy_folder, run, settings=SMALL, iterations=1, device="cpu")
+    with pytest.raises(ad.TrainingError, match="already holds a training run"):
+        train(a_healthy_folder, run, settings=SMALL, iterations=2, device="cpu")
+    other = InpaintingSettings(width=2, depth=2, spacing_mm=4.0, batch=2, seed=1)
+    with pytest.raises(ad.TrainingError, match=r"other settings .*seed: 0 there, 1 asked"):
+        train(a_healthy_folder, run, settings=other, iterations=2, device="cpu", resume=True)
+
+
+def test_a_damaged_checkpoint_is_named(a_healthy_folder, tmp_path):
+    train(a_healthy_folder, tmp_path / "run", settings=SMALL, iterations=1, device="cpu")
+    checkpoint = tmp_path / "run" / loop.CHECKPOINT
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    with pytest.raises(ad.TrainingError, match="no usable checkpoint"):
+        train(a_healthy_folder, tmp_path / "run", settings=SMALL, iterations=2, device="cpu", resume=True)
+
+
+def test_subjects_come_with_their_split_and_absent_scans_are_left_out(a_healthy_folder):
+    assert [(s.name, s.split) for s in find_subjects(a_healthy_folder)] == [
+        ("a1", "train"),
+        ("b2", "train"),
+        ("c3", "validation"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("scan,split\na1,train\na1,test\n", "twice"),
+        ("scan,split\na1,learn\n", "must be one of"),
+        ("scan,group\na1,train\n", "column named split"),
+        ("scan,split\nzz,train\n", "none of the 1 scans"),
+        ("scan,split\na1,train\n", "no scans in the split validation"),
+    ],
+)
+def test_a_table_that_could_leak_or_cannot_be_read_is_refused(a_healthy_folder, tmp_path, text, complaint):
+    table = tmp_path / "table.csv"
+    table.write_text(text)
+    with pytest.raises(ad.BrainInpaintError, match=complaint):
+        train(a_healthy_folder, tmp_path / "run", settings=SMALL, iterations=1, subjects=table, device="cpu")
+
+
+def test_a_window_the_paper_does_not_know_is_refused():
+    with pytest.raises(ad.SettingsError, match="one of"):
+        InpaintingSettings(window_mm=20)

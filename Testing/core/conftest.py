@@ -122,3 +122,11 @@ def run_cli_in_a_process(start_cli) -> Callable[..., Answer]:
         return Answer(process.returncode, out, err)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def a_finished_run(a_phantom_scan, a_tiny_model, tmp_path_factory, run_cli_in_a_process) -> tuple[Answer, Path]:
+    """What detect said of the phantom, with progress as JSON lines, and the folder of its results."""
+    out = tmp_path_factory.mktemp("finished") / "out"
+    words = ("detect", a_phantom_scan, "--out", out, "--model", a_tiny_model, "--progress", "jsonl")
+    return run_cli_in_a_process(*words), out

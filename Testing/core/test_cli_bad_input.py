@@ -338,15 +338,17 @@ def test_a_place_where_nobody_can_write_is_refused(a_phantom_scan, refusal):
 
 
 AS_NOBODY = """
-import os
-import brain_inpaint_ad.pipeline
+import os, sys
+from typer.testing import CliRunner
 from brain_inpaint_ad.cli.app import app
 
+# What a command needs is imported first: nobody may not be able to enter the folders of this Python.
+CliRunner().invoke(app, ["detect", "none.nii", "--out", "none", "--model", sys.argv[-1]])
 if os.geteuid() == 0:
     os.setgroups([])
     os.setgid(65534)
     os.setuid(65534)
-app(prog_name="brain-inpaint-ad")
+app(sys.argv[1:], prog_name="brain-inpaint-ad")
 """
 
 
@@ -360,6 +362,8 @@ def a_locked_place(a_tiny_model, a_phantom_scan):
         shutil.copy(a_phantom_scan, place / "t1.nii.gz")
         Path(shutil.copy(a_phantom_scan, place / "private.nii.gz")).chmod(0)
         (place / "locked").mkdir(mode=0)
+        (place / "open").mkdir()
+        (place / "open").chmod(0o777)
         for path in (place / "t1.nii.gz", *place.glob("tiny*")):
             path.chmod(0o644)
         yield place
@@ -367,8 +371,8 @@ def a_locked_place(a_tiny_model, a_phantom_scan):
 
 
 LOCKED = {
-    "a scan without permission": ("private.nii.gz", "out", "private.nii.gz may not be read (Permission denied)"),
-    "a scan in a locked folder": ("locked/t1.nii.gz", "out", "locked/t1.nii.gz may not be read (Permission denied)"),
+    "a scan without permission": ("private.nii.gz", "open/out", "private.nii.gz may not be read (Permission denied)"),
+    "a scan in a locked folder": ("locked/t1.nii.gz", "open/out", "locked/t1.nii.gz may not be read (Permission denied)"),
     "results in a locked folder": ("t1.nii.gz", "locked/out", "locked/out cannot be written (Permission denied)"),
     "results beside the scan": ("t1.nii.gz", "out", "out cannot be written (Permission denied)"),
 }
@@ -406,10 +410,12 @@ def test_a_disk_that_fills_up_leaves_no_half_results(a_phantom_scan, a_tiny_mode
 # What looks unusual and is not wrong.
 
 
-def test_one_frame_in_four_dimensions_is_a_scan(an_image, a_folder, a_tiny_model, run_cli):
-    scan = write(sitk.JoinSeries([an_image]), a_folder / "a.nii.gz")
+def test_one_frame_in_four_dimensions_is_a_scan(an_image, a_folder, a_finished_run, a_tiny_model, run_cli):
+    scan = write(sitk.JoinSeries([an_image]), a_folder / "a.nii")
     answer = run_cli("detect", scan, "--out", a_folder / "out", "--model", a_tiny_model)
     assert (answer.code, answer.err) == (0, "")
+    for name in ("heatmap.nii.gz", "anomalies.nii.gz"):
+        assert (a_folder / "out" / name).read_bytes() == (a_finished_run[1] / name).read_bytes()
 
 
 def test_names_with_spaces_and_any_letters_work(a_phantom_scan, a_folder, a_tiny_model, run_cli_in_a_process):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -30,6 +31,20 @@ def a_healthy_folder(tmp_path_factory):
     with (folder / "subjects.csv").open("w", newline="") as stream:
         csv.writer(stream).writerows([("scan", "split"), *rows])
     return folder
+
+
+@pytest.fixture(scope="module")
+def some_prepared_scans(a_healthy_folder, tmp_path_factory):
+    """What the first run leaves in its cache; preparing is not what these tests are about."""
+    run = tmp_path_factory.mktemp("first") / "run"
+    train(a_healthy_folder, run, settings=SMALL, iterations=1, device="cpu")
+    return run / "prepared"
+
+
+@pytest.fixture
+def a_run_folder(some_prepared_scans, tmp_path):
+    shutil.copytree(some_prepared_scans, tmp_path / "run" / "prepared")
+    return tmp_path / "run"
 
 
 def test_windows_lie_inside_the_slice_and_hold_their_brain_voxel():
@@ -110,8 +125,9 @@ def test_batches_are_drawn_from_the_seed_alone():
     assert 0 <= first.min() <= first.max() <= 1
 
 
-def test_a_resumed_run_gives_the_weights_of_one_that_was_never_cut(a_healthy_folder, tmp_path):
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
+def test_a_resumed_run_gives_the_weights_of_one_that_was_never_cut(a_healthy_folder, a_run_folder, tmp_path):
+    whole, cut = a_run_folder, tmp_path / "cut"
+    shutil.copytree(whole / "prepared", cut / "prepared")
     assert train(a_healthy_folder, whole, settings=SMALL, iterations=6, device="cpu") == 6
     assert train(a_healthy_folder, cut, settings=SMALL, iterations=2, device="cpu") == 2
     assert train(a_healthy_folder, cut, settings=SMALL, iterations=6, device="cpu", resume=True) == 6
@@ -121,38 +137,38 @@ def test_a_resumed_run_gives_the_weights_of_one_that_was_never_cut(a_healthy_fol
             assert torch.equal(value, weights[1][name][key]), key
 
 
-def test_training_leaves_weights_card_picture_and_curves(a_healthy_folder, tmp_path):
-    train(a_healthy_folder, tmp_path / "run", settings=SMALL, iterations=2, device="cpu", name="mine", data_note="phantoms")
-    generator, card = load_model(str(tmp_path / "run" / "generator.safetensors"))
+def test_training_leaves_weights_card_picture_and_curves(a_healthy_folder, a_run_folder):
+    train(a_healthy_folder, a_run_folder, settings=SMALL, iterations=2, device="cpu", name="mine", data_note="phantoms")
+    generator, card = load_model(str(a_run_folder / "generator.safetensors"))
     assert generator.settings.width == card.width == 2
     assert card.name == "mine"
     assert card.training["iterations"] == 2
     assert card.training["data"] == "phantoms"
     assert card.training["subjects"] == {"train": ["a1", "b2"], "validation": ["c3"]}
     assert card.healthy_validation["psnr_inside_db"] > 0
-    assert (tmp_path / "run" / "samples.png").stat().st_size > 1000
-    assert list((tmp_path / "run" / "tensorboard").iterdir())
-    assert json.loads((tmp_path / "run" / "run.json").read_text())["subjects"]["c3"] == "validation"
+    assert (a_run_folder / "samples.png").stat().st_size > 1000
+    assert list((a_run_folder / "tensorboard").iterdir())
+    assert json.loads((a_run_folder / "run.json").read_text())["subjects"]["c3"] == "validation"
 
 
-def test_max_minutes_ends_a_run_that_can_be_resumed(a_healthy_folder, tmp_path):
-    done = train(a_healthy_folder, tmp_path / "run", settings=SMALL, iterations=10**6, max_minutes=0.02, device="cpu")
+def test_max_minutes_ends_a_run_that_can_be_resumed(a_healthy_folder, a_run_folder):
+    done = train(a_healthy_folder, a_run_folder, settings=SMALL, iterations=10**6, max_minutes=0.02, device="cpu")
     assert 0 < done < 10**6
-    assert train(a_healthy_folder, tmp_path / "run", settings=SMALL, iterations=done + 1, device="cpu", resume=True) == done + 1
+    assert train(a_healthy_folder, a_run_folder, settings=SMALL, iterations=done + 1, device="cpu", resume=True) == done + 1
 
 
-def test_cancel_keeps_a_checkpoint(a_healthy_folder, tmp_path):
+def test_cancel_keeps_a_checkpoint(a_healthy_folder, a_run_folder):
     def cancel_late(fraction: float, stage: str) -> None:
         if stage.startswith("iteration 50 "):
             raise ad.Cancelled("enough")
 
     with pytest.raises(ad.Cancelled):
-        train(a_healthy_folder, tmp_path / "run", settings=SMALL, iterations=200, device="cpu", progress=cancel_late)
-    assert torch.load(tmp_path / "run" / loop.CHECKPOINT, weights_only=True)["iteration"] == 50
+        train(a_healthy_folder, a_run_folder, settings=SMALL, iterations=200, device="cpu", progress=cancel_late)
+    assert torch.load(a_run_folder / loop.CHECKPOINT, weights_only=True)["iteration"] == 50
 
 
-def test_a_run_is_not_overwritten_and_other_settings_do_not_resume_it(a_healthy_folder, tmp_path):
-    run = tmp_path / "run"
+def test_a_run_is_not_overwritten_and_other_settings_do_not_resume_it(a_healthy_folder, a_run_folder):
+    run = a_run_folder
     with pytest.raises(ad.TrainingError, match="no checkpoint to resume"):
         train(a_healthy_folder, run, settings=SMALL, iterations=1, device="cpu", resume=True)
     train(a_healthy_folder, run, settings=SMALL, iterations=1, device="cpu")
@@ -163,12 +179,12 @@ def test_a_run_is_not_overwritten_and_other_settings_do_not_resume_it(a_healthy_
         train(a_healthy_folder, run, settings=other, iterations=2, device="cpu", resume=True)
 
 
-def test_a_damaged_checkpoint_is_named(a_healthy_folder, tmp_path):
-    train(a_healthy_folder, tmp_path / "run", settings=SMALL, iterations=1, device="cpu")
-    checkpoint = tmp_path / "run" / loop.CHECKPOINT
+def test_a_damaged_checkpoint_is_named(a_healthy_folder, a_run_folder):
+    train(a_healthy_folder, a_run_folder, settings=SMALL, iterations=1, device="cpu")
+    checkpoint = a_run_folder / loop.CHECKPOINT
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
     with pytest.raises(ad.TrainingError, match="no usable checkpoint"):
-        train(a_healthy_folder, tmp_path / "run", settings=SMALL, iterations=2, device="cpu", resume=True)
+        train(a_healthy_folder, a_run_folder, settings=SMALL, iterations=2, device="cpu", resume=True)
 
 
 def test_subjects_come_with_their_split_and_absent_scans_are_left_out(a_healthy_folder):

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from .segmentation.felzenszwalb import felzenszwalb
     from .volume import Grid, Volume
 
+__version__ = "0.1.0"  # the only place; Slicer runs the source tree, where no package metadata is
+
 _HOME = {
     "BrainInpaintError": "errors",
     "Cancelled": "errors",

@@ -8,10 +8,13 @@ from .errors import SettingsError
 
 
 def pick_device(wish: str = "auto") -> torch.device:
-    """`wish` as given ("cpu", "cuda", "cuda:1", "mps"); for "auto" the first present of cuda, mps, cpu."""
+    """`wish` as given ("cpu", "cuda", "cuda:1", "mps"); for "auto" cuda where present, else cpu.
+
+    Apple's mps is taken when asked for only: it has not been tried.
+    """
     present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if wish == "auto":
-        return torch.device(next(name for name, here in present.items() if here))
+        return torch.device("cuda" if present["cuda"] else "cpu")
     try:
         device = torch.device(wish)
     except RuntimeError as error:
@@ -32,5 +35,6 @@ def autocast(device: torch.device) -> torch.autocast:
 def is_fast_in_bfloat16(device: torch.device) -> bool:
     """Whether bfloat16 is a gain: recent CUDA, and CPUs with AVX512-BF16 or AMX (measured 1.8 times faster)."""
     if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    probe = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # not public, and absent from older versions
+    return device.type == "cpu" and probe is not None and bool(probe())

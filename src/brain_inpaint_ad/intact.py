@@ -1,7 +1,7 @@
 """Whether a scan file is whole: its own header against its length and checksums, before ITK reads it.
 
-ITK fills what a short NIfTI file lacks with zeros, makes 0 of NaN in NIfTI files, hands out voxels from damaged compressed MHA and NRRD files, takes
-memory for whatever a header claims, and guesses where a NIfTI header has no usable voxel spacing.
+ITK fills what a short NIfTI file lacks with zeros and makes 0 of its NaN, hands out voxels from damaged compressed MHA
+and NRRD files, takes memory for whatever a header claims, and guesses where a NIfTI header has no usable voxel spacing.
 """
 
 from __future__ import annotations

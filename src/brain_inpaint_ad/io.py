@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -88,9 +90,11 @@ def resample(volume: Volume, grid: Grid, *, interpolator: int = sitk.sitkLinear)
 def _read_image(path: Path) -> sitk.Image:
     _check_file(path)
     try:
-        with _without_warnings():
+        with _without_warnings(), _alone(path) as readable:
             check_whole(path)
-            return sitk.ReadImage(str(path))
+            return sitk.ReadImage(str(readable))
+    except OSError as error:
+        raise FormatError(f"{path} may not be read ({error.strerror}); check its permissions and free space.") from error
     except RuntimeError as error:
         raise FormatError(f"{path} could not be read ({_reason(error)}); is it a complete scan file?") from error
 
@@ -109,6 +113,16 @@ def _check_file(path: Path) -> None:
         raise FormatError(f"{path} may not be read ({error.strerror}); check its permissions.") from error
     if size == 0:
         raise FormatError(f"{path} is empty (0 bytes); copy or export it again.")
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[Path]:
+    """A copy where need be: asked for scan.nii.gz beside scan.nii, ITK takes the voxels of the latter (its issue 2243)."""
+    if not (path.name.lower().endswith(".nii.gz") and path.with_suffix("").exists()):
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(shutil.copyfile(path, Path(folder) / "scan.nii.gz"))
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -36,14 +37,16 @@ def draw_overview(path: Path, image: Array, heatmap: Array, labelmap: Array, *, 
             if labelmap[index].any():
                 axis.contour(labelmap[index] > 0, levels=[0.5], colors="cyan", linewidths=0.9)
         axes[0, column].set_title(f"slice {index + 1} of {len(image)}", color="0.7", fontsize=8, pad=2)
-    figure.suptitle(title, color="white", fontsize=12, y=0.985)
+    figure.suptitle(title, color="white", fontsize=12, y=0.985, parse_math=False)
     figure.text(0.5, 0.018, "R is left · research software, not a medical device", color="0.6", fontsize=8, ha="center")
     figure.subplots_adjust(left=0.005, right=0.94, top=0.9, bottom=0.05)
     if shown is not None:
         bar = figure.colorbar(shown, cax=figure.add_axes((0.95, 0.08, 0.012, 0.36)))
         bar.ax.tick_params(colors="0.7", labelsize=7)
         bar.set_label("heat", color="0.7", fontsize=8)
-    figure.savefig(path, dpi=110, format="png", facecolor="black", metadata={"Software": "brain-inpaint-ad"})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a file name in letters the font lacks
+        figure.savefig(path, dpi=110, format="png", facecolor="black", metadata={"Software": "brain-inpaint-ad"})
 
 
 def _slices_to_show(image: Array, labelmap: Array) -> Array:

@@ -7,18 +7,19 @@ import platform
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from . import __version__
 from .detectors.inpainting import InpaintingDetector
 from .devices import pick_device
-from .errors import SettingsError, WeightsError
+from .errors import SettingsError
 from .io import read_labels, read_scan
 from .prepare import Prepared, prepare
 from .prepare.modality import check_t1
 from .progress import Progress, part_of, silent
-from .result import Result, segment
+from .result import Result, check_threshold, segment
 from .segmentation.select import SegmentSettings
 from .volume import Volume
 from .weights.card import Card
@@ -51,10 +52,18 @@ def detect(
     settings = SegmentSettings(scale=scale, rule=rule)
     with clock.stage("load"):
         detector = load_detector(model, window_mm=window_mm, stride_mm=stride_mm, device=device)
+        threshold = detector.card.thresholds.get(THRESHOLD)
+        check_threshold(threshold, settings)
         volume = scan if isinstance(scan, Volume) else read_scan(scan)
         given = read_labels(mask) if isinstance(mask, (str, os.PathLike)) else mask
     with clock.stage("prepare"):
-        prepared = prepare(volume, mask=given, settings=detector.grid, progress=part_of(progress, 0.0, 0.1))
+        prepared = prepare(
+            volume,
+            mask=given,
+            settings=detector.grid,
+            use_gpu=detector.device.type == "cuda",
+            progress=part_of(progress, 0.0, 0.1),
+        )
         _check_modality(prepared, detector.card)
     with clock.stage("heatmap"):
         heat = detector.heatmap(prepared, progress=part_of(progress, 0.1, 0.95))
@@ -64,7 +73,7 @@ def detect(
             prepared,
             heat,
             settings=settings,
-            threshold=_threshold(detector.card, rule),
+            threshold=threshold,
             report=report,
             progress=part_of(progress, 0.95, 1.0),
         )
@@ -90,14 +99,6 @@ def _check_modality(prepared: Prepared, card: Card) -> None:
         check_t1(prepared.image.array, prepared.brain, spacing_mm=card.spacing_mm, name=prepared.scan.name)
 
 
-def _threshold(card: Card, rule: str) -> float:
-    if THRESHOLD in card.thresholds:
-        return card.thresholds[THRESHOLD]
-    if rule == "paper":
-        return 0.0
-    raise WeightsError(f"the model {card.name} is not calibrated; run brain-inpaint-ad calibrate, or use --rule paper.")
-
-
 def _brain_ml(prepared: Prepared) -> float:
     return float(round(prepared.scan_brain.sum() * prepared.scan.grid.voxel_mm3 / 1000, 1))
 
@@ -113,9 +114,18 @@ def _report(detector: InpaintingDetector, scan: Volume, *, brain_source: str, br
         "device": {"name": str(detector.device), "dtype": str(detector.dtype).removeprefix("torch.")},
         "versions": {
             "python": platform.python_version(),
-            **{name: version(name) for name in ("brain-inpaint-ad", "torch", "numpy", "scikit-image", "SimpleITK")},
+            "brain-inpaint-ad": __version__,
+            **{name: _version_of(name) for name in ("torch", "numpy", "scikit-image", "SimpleITK")},
         },
     }
+
+
+def _version_of(package: str) -> str:
+    """Slicer's own builds of a package may carry no metadata."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"
 
 
 class _Stages:

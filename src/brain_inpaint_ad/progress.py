@@ -26,10 +26,13 @@ class TimeLeft:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._started = clock()
+        self._first: float | None = None
 
     def seconds(self, fraction: float) -> float | None:
         """Estimated seconds left at `fraction` in [0, 1]; None while nothing is done yet."""
-        if fraction <= 0:
+        if self._first is None:  # a resumed run begins in the middle
+            self._first, self._started = fraction, self._clock()
+        if fraction <= self._first:
             return None
         elapsed = self._clock() - self._started
-        return elapsed * (1 - min(fraction, 1.0)) / fraction
+        return elapsed * (1 - min(fraction, 1.0)) / (fraction - self._first)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from .errors import OutputError
+from .errors import OutputError, WeightsError
 from .files import folder_in_work
 from .findings import Finding, findings_csv, list_findings
 from .io import resample, write_volume
@@ -40,7 +40,7 @@ class Result:
     model_heatmap: Array
     model_labelmap: Array
     settings: SegmentSettings
-    threshold: float
+    threshold: float | None
 
     @property
     def summary(self) -> str:
@@ -67,7 +67,7 @@ class Result:
         )
 
     def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> list[Path]:
-        """Write the five files of FILES; all or none. Raises OutputError, also when one exists and `overwrite` is False."""
+        """Write the five files of FILES, each whole. Raises OutputError, also when one exists and `overwrite` is False."""
         folder = Path(folder)
         check_output(folder, overwrite=overwrite)
         try:
@@ -92,7 +92,7 @@ class Result:
             self.model_heatmap,
             self.model_labelmap,
             title=f"{self.prepared.scan.name}: {self.summary}",
-            hot=self.threshold,
+            hot=self.threshold or 0.0,
         )
 
 
@@ -101,15 +101,16 @@ def segment(
     model_heatmap: Array,
     *,
     settings: SegmentSettings,
-    threshold: float,
+    threshold: float | None,
     report: dict[str, Any],
     heatmap: Volume | None = None,
     progress: Progress = silent,
 ) -> Result:
     """Superpixels, the choice among them, and everything measured on it. Arrays are on the model grid."""
+    check_threshold(threshold, settings)
     image, brain = prepared.image.array, prepared.brain
     regions = cut_regions(image, brain, model_heatmap, settings, progress=progress)
-    chosen = select_anomalies(regions, settings, threshold=threshold, voxel_mm3=prepared.image.grid.voxel_mm3)
+    chosen = select_anomalies(regions, settings, threshold=threshold or 0.0, voxel_mm3=prepared.image.grid.voxel_mm3)
     heatmap = heatmap or prepared.to_scan(model_heatmap)
     labelmap = labels_to_scan(prepared, chosen)
     findings = list_findings(labelmap, heatmap)
@@ -125,6 +126,12 @@ def labels_to_scan(prepared: Prepared, labels: Array) -> Volume:
     present, within = np.unique(np.append(on_scan.ravel(), 0), return_inverse=True)
     del present  # only its order matters: gaps close, because a label can vanish between thick slices
     return prepared.scan.with_array(within[:-1].reshape(on_scan.shape).astype(np.int16), "anomalies")
+
+
+def check_threshold(threshold: float | None, settings: SegmentSettings) -> None:
+    """Raises WeightsError when the calibrated rule has no threshold to work with."""
+    if threshold is None and settings.rule == "calibrated":
+        raise WeightsError("the model is not calibrated; run brain-inpaint-ad calibrate first, or use --rule paper.")
 
 
 def check_output(folder: Path, *, overwrite: bool) -> None:
@@ -150,7 +157,7 @@ def place_in_words(finding: Finding) -> str:
     return " ".join(f"{letter} {value:.0f}" for letter, value in parts)
 
 
-def _settings_as_json(settings: SegmentSettings, threshold: float) -> dict[str, Any]:
+def _settings_as_json(settings: SegmentSettings, threshold: float | None) -> dict[str, Any]:
     return {
         "scale": settings.scale,
         "sigma": settings.sigma,

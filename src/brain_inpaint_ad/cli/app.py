@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
 
+from .. import __version__
 from . import calibrate, detect, evaluate, models, phantom, train
 
 app = typer.Typer(
@@ -25,7 +25,7 @@ app.add_typer(train.app, name="train")
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(version("brain-inpaint-ad"))
+        typer.echo(__version__)
         raise typer.Exit
 
 

@@ -20,12 +20,13 @@ class Rule(StrEnum):
 
 
 def detect(
-    scan: Annotated[Path, typer.Argument(help="Brain scan: NIfTI, NRRD or MHA; whole head or brain only.")],
-    out: Annotated[Path, typer.Option(help="Folder for the results.")],
+    # readable=False: typer does not look into files; the core says what is wrong with them.
+    scan: Annotated[Path, typer.Argument(help="Brain scan: NIfTI, NRRD or MHA; whole head or brain only.", readable=False)],
+    out: Annotated[Path, typer.Option(help="Folder for the results.", readable=False)],
     model: Annotated[
         str, typer.Option(help="A model's name (see: models) or the path of a .safetensors file.")
     ] = "t1-inpaint-32mm",
-    mask: Annotated[Path | None, typer.Option(help="Brain mask on the scan's grid, > 0 inside.")] = None,
+    mask: Annotated[Path | None, typer.Option(help="Brain mask on the scan's grid, > 0 inside.", readable=False)] = None,
     window_mm: Annotated[
         float | None, typer.Option(help="Side of the erased window in mm; a size the model has. [default: the model's]")
     ] = None,

@@ -35,7 +35,9 @@ class ProgressStyle(StrEnum):
     none = "none"
 
 
-def run(work: Callable[[Progress], _Answer], style: ProgressStyle = ProgressStyle.bar) -> _Answer:
+def run(
+    work: Callable[[Progress], _Answer], style: ProgressStyle = ProgressStyle.bar, *, patience_s: float = _PATIENCE_S
+) -> _Answer:
     """Do `work(progress)`; on a refusal print its sentence and leave with 1, on Ctrl-C or SIGTERM with 130.
 
     The work runs in a thread, so that a signal is answered while a library is busy in C. If the work does not come to its
@@ -56,7 +58,7 @@ def run(work: Callable[[Progress], _Answer], style: ProgressStyle = ProgressStyl
         thread.start()
         while thread.is_alive() and not cancelled.is_set():
             thread.join(0.1)
-        thread.join(_PATIENCE_S if cancelled.is_set() else None)
+        thread.join(patience_s if cancelled.is_set() else None)
     if not outcome:
         _leave_at_once()
     return _answer(outcome[0])

@@ -10,6 +10,8 @@ import typer
 from ..progress import Progress
 from .run import ProgressStyle, run
 
+SAVE_PATIENCE_S = 30.0  # one iteration to its end, and its checkpoint
+
 app = typer.Typer(no_args_is_help=True, help="Train a model on healthy scans.")
 
 
@@ -53,6 +55,6 @@ def inpainting(
             progress=report,
         )
 
-    done = run(work, progress)
+    done = run(work, progress, patience_s=SAVE_PATIENCE_S)
     if progress is not ProgressStyle.jsonl:
         typer.echo(f"{done} iterations done; weights are in {out}/generator.safetensors; next: brain-inpaint-ad calibrate.")

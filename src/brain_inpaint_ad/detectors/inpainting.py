@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,7 +47,7 @@ class InpaintingDetector:
     def windows(self) -> WindowSettings:
         """Window and stride in pixels of the model grid. Raises SettingsError when the stride is no whole number of them."""
         stride = self.stride_mm / self.card.spacing_mm
-        if not (stride >= 1 and stride == round(stride)):
+        if not (math.isfinite(stride) and stride >= 1 and stride == round(stride)):
             raise SettingsError(
                 f"the stride must be a multiple of the model's voxels ({self.card.spacing_mm:g} mm), got {self.stride_mm:g} mm"
             )
@@ -59,5 +60,5 @@ class InpaintingDetector:
         image = torch.from_numpy(prepared.image.array).to(self.device)
         rebuilt = Incremental(self.generator, dtype=self.dtype).rebuild(image, corners, size=windows.size, progress=progress)
         losses = window_losses(cut(image, corners, windows.size), rebuilt, minmax=self.card.minmax)
-        heat = accumulate(losses, corners, prepared.image.grid.shape, size=windows.size).cpu().numpy()
+        heat = accumulate(losses.cpu(), corners.cpu(), prepared.image.grid.shape, size=windows.size).numpy()
         return np.where(prepared.brain, heat, 0).astype(np.float32)

@@ -38,6 +38,9 @@ def calibrate(
     chosen = [s for s in find_subjects(data, subjects) if s.split == "validation" and s.name not in skip]
     if not chosen:
         raise InputError(f"no scan of the split validation is left below {data} to calibrate on.")
+    learned = {s.name for s in chosen} & set(detector.card.training.get("subjects", {}).get("train", []))
+    if learned:
+        raise InputError(f"{min(learned)} was trained on; calibrate on scans the model has never seen.")
     cuts: dict[str, list[Regions]] = {"model": [], "intensity": []}
     for done, subject in enumerate(chosen):
         part = part_of(progress, done / len(chosen), (done + 1) / len(chosen))

@@ -21,29 +21,35 @@ class Case:
 
 def ixi(data: Path, split: str) -> list[Case]:
     """Healthy, brain only: subjects.csv (scan, split) and brain/<scan>_brain.nii.gz."""
-    return [Case(row["scan"], _there(data / "brain" / f"{row['scan']}_brain.nii.gz"), None) for row in _rows(data, split)]
+    return [
+        Case(row["scan"], _there(data / "brain" / f"{row['scan']}_brain.nii.gz"), None)
+        for row in _rows(data, split, {"scan", "split"})
+    ]
 
 
 def ixi_heads(data: Path, split: str) -> list[Case]:
     """Healthy, whole heads: subjects.csv (scan, split, whole_head) and head/<scan>.nii.gz."""
-    rows = [row for row in _rows(data, split) if row["whole_head"] == "1"]
+    rows = [row for row in _rows(data, split, {"scan", "split", "whole_head"}) if row["whole_head"] == "1"]
     return [Case(row["scan"], _there(data / "head" / f"{row['scan']}.nii.gz"), None) for row in rows]
 
 
 def brats(data: Path, split: str) -> list[Case]:
     """Gliomas, brain only: subjects.csv (case, split) and <case>/<case>_t1.nii.gz, _seg.nii.gz (whole tumour: > 0)."""
-    folders = [(row["case"], data / row["case"]) for row in _rows(data, split)]
+    folders = [(row["case"], data / row["case"]) for row in _rows(data, split, {"case", "split"})]
     return [Case(name, _there(f / f"{name}_t1.nii.gz"), _there(f / f"{name}_seg.nii.gz")) for name, f in folders]
 
 
 DATASETS: dict[str, Callable[[Path, str], list[Case]]] = {"brats": brats, "ixi": ixi, "ixi-heads": ixi_heads}
 
 
-def _rows(data: Path, split: str) -> list[dict[str, str]]:
+def _rows(data: Path, split: str, columns: set[str]) -> list[dict[str, str]]:
     table = data / "subjects.csv"
     if not table.is_file():
         raise InputError(f"{table} is missing; it names the scans of the data set and their split.")
-    rows = [row for row in csv.DictReader(table.read_text(encoding="utf-8").splitlines()) if row["split"] == split]
+    listed = list(csv.DictReader(table.read_text(encoding="utf-8").splitlines()))
+    if listed and (missing := columns - set(listed[0])):
+        raise InputError(f"{table} lacks the column {min(missing)}.")
+    rows = [row for row in listed if row["split"] == split]
     if not rows:
         raise InputError(f"{table} lists no scan of the split {split!r}.")
     return rows

@@ -32,7 +32,7 @@ def score(result: Result, truth: Array | None) -> Scores:
 
     found = result.labelmap.array > 0
     found_ml = round(float(found.sum() * result.labelmap.grid.voxel_mm3 / 1000), 2)
-    if truth is None:
+    if truth is None or not truth[result.prepared.scan_brain].any():  # nothing to rank
         return Scores(None, None, 0.0, None, found_ml, len(result.findings))
     brain = result.prepared.scan_brain
     expected, heat = truth[brain], result.heatmap.array[brain]

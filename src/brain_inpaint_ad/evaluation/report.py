@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from .. import __version__
 from ..detectors import Detector
 from ..detectors.baselines import IntensityDetector
 from ..detectors.inpainting import InpaintingDetector
-from ..errors import InputError, WeightsError
+from ..errors import GeometryError, InputError, OutputError, WeightsError
 from ..files import write_atomically
 from ..io import read_labels, read_scan
 from ..pipeline import THRESHOLD, load_detector
-from ..prepare import prepare
+from ..prepare import GridSettings, prepare
 from ..progress import Progress, part_of, silent
 from ..result import segment
 from ..segmentation.select import SegmentSettings
 from .datasets import DATASETS, Case
-from .metrics import score
+from .metrics import Scores, score
 
 Row = dict[str, Any]
 
@@ -47,7 +46,10 @@ def evaluate(
     if dataset not in DATASETS:
         raise InputError(f"there is no data set {dataset!r}; known are {', '.join(sorted(DATASETS))}.")
     cases = DATASETS[dataset](data, split)
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{out} cannot be made ({error.strerror}); choose another --out folder.") from error
     kept = _read_rows(out)
     detectors = [load_detector(model, device=device) for model in models]
     for done, case in enumerate(cases):
@@ -81,30 +83,37 @@ def table(rows: list[Row]) -> str:
 def _score_case(
     case: Case, detectors: list[InpaintingDetector], place: dict[str, str], kept: dict[str, Row], *, progress: Progress
 ) -> list[Row]:
+    """Rows of the models and, once, of the baseline with the first model's healthy scans behind its threshold."""
+    runs: list[tuple[str, Detector, InpaintingDetector, dict[str, float]]] = [
+        (detector.card.name, detector, detector, detector.card.thresholds) for detector in detectors
+    ]
+    first = detectors[0]
+    baseline = first.card.healthy_validation.get("intensity_baseline_thresholds", {})
+    runs.append(("intensity only", IntensityDetector(), first, baseline))
     new = []
-    prepared = truth = None
-    for number, detector in enumerate(detectors):
-        part = part_of(progress, number / len(detectors), (number + 1) / len(detectors))
-        baseline = detector.card.healthy_validation.get("intensity_baseline_thresholds", {})
-        runs: list[tuple[str, Detector, dict[str, float]]] = [
-            (detector.card.name, detector, detector.card.thresholds),
-            ("intensity only", IntensityDetector(), baseline),
-        ]
-        for name, heater, thresholds in runs:
-            if THRESHOLD not in thresholds:
-                raise WeightsError(f"the model {detector.card.name} is not calibrated; run brain-inpaint-ad calibrate first.")
-            row: Row = {**place, "case": case.name, "detector": name, "model_sha256": detector.card.sha256}
-            row["threshold"] = thresholds[THRESHOLD]
-            key = hashlib.sha256(json.dumps(row, sort_keys=True).encode()).hexdigest()[:16]
-            if key in kept:
-                continue
-            if prepared is None:
-                prepared = prepare(read_scan(case.scan), settings=detector.grid)
-                truth = read_labels(case.truth).array > 0 if case.truth else None
-            heat = heater.heatmap(prepared, progress=part)
-            result = segment(prepared, heat, settings=SegmentSettings(), threshold=row["threshold"], report={})
-            new.append({**row, "key": key, "scores": asdict(score(result, truth))})
+    for number, (name, heater, model, thresholds) in enumerate(runs):
+        if THRESHOLD not in thresholds:
+            raise WeightsError(f"the model {model.card.name} is not calibrated; run brain-inpaint-ad calibrate first.")
+        row: Row = {**place, "case": case.name, "detector": name}
+        made_with = {"model_sha256": model.card.sha256, "threshold": thresholds[THRESHOLD]}
+        key = "/".join(row.values())
+        if key in kept and made_with.items() <= kept[key].items():
+            continue
+        part = part_of(progress, number / len(runs), (number + 1) / len(runs))
+        scores = _scores(case, heater, model.grid, threshold=thresholds[THRESHOLD], progress=part)
+        new.append({**row, **made_with, "key": key, "scores": asdict(scores)})
     return new
+
+
+def _scores(case: Case, heater: Detector, grid: GridSettings, *, threshold: float, progress: Progress) -> Scores:
+    scan = read_scan(case.scan)
+    truth = read_labels(case.truth) if case.truth else None
+    if truth is not None and not truth.grid.is_same_place(scan.grid):
+        raise GeometryError(f"the truth {truth.name} does not lie on the grid of {scan.name}.")
+    prepared = prepare(scan, settings=grid)
+    heat = heater.heatmap(prepared, progress=progress)
+    result = segment(prepared, heat, settings=SegmentSettings(), threshold=threshold, report={})
+    return score(result, None if truth is None else truth.array > 0)
 
 
 def _group(row: Row) -> tuple[str, str, str]:
@@ -132,7 +141,7 @@ def _read_rows(out: Path) -> dict[str, Row]:
 
 def _write_rows(out: Path, kept: dict[str, Row], command: str) -> None:
     rows = sorted(kept.values(), key=lambda row: (row["dataset"], row["split"], row["detector"], row["case"]))
-    made_by = {"command": command, "version": version("brain-inpaint-ad"), "machine": platform.machine()}
+    made_by = {"command": command, "version": __version__, "machine": platform.machine()}
     with write_atomically(out / "rows.json") as temporary:
         temporary.write_text(json.dumps({**made_by, "rows": rows}, indent=1) + "\n", encoding="utf-8")
     with write_atomically(out / "table.md") as temporary:

@@ -32,21 +32,32 @@ class Prepared:
     brain_source: str
 
     def to_scan(self, heatmap: Array) -> Volume:
-        """A float map from the model grid to the scan's grid, linear, 0 outside the brain."""
-        values = resample(self.image.with_array(heatmap.astype(np.float32)), self.scan.grid)
-        return self.scan.with_array(np.where(self.scan_brain, values, 0).astype(np.float32), "heatmap")
+        """A float map from the model grid to the scan's grid, linear, 0 outside the brain.
+
+        The map knows nothing outside the model grid's brain, so its zeros there are kept out of the mean at the rim.
+        """
+        grid = self.scan.grid
+        values = resample(self.image.with_array(heatmap.astype(np.float32)), grid)
+        known = resample(self.image.with_array(self.brain.astype(np.float32)), grid)
+        spread = np.where(self.scan_brain, values / np.maximum(known, 1e-3), 0)
+        return self.scan.with_array(spread.astype(np.float32), "heatmap")
 
 
 def prepare(
-    scan: Volume, *, mask: Volume | None = None, settings: GridSettings | None = None, progress: Progress = silent
+    scan: Volume,
+    *,
+    mask: Volume | None = None,
+    settings: GridSettings | None = None,
+    use_gpu: bool = False,
+    progress: Progress = silent,
 ) -> Prepared:
     """Brain mask, bias field, model grid, intensity: in this order.
 
-    scan: any orientation and spacing. mask: > 0 inside the brain, on the scan's grid.
+    scan: any orientation and spacing. mask: > 0 inside the brain, on the scan's grid. use_gpu: for brain extraction.
     Raises InputError and its kin when there is no usable brain.
     """
     progress(0.0, "finding the brain")
-    brain, source = find_brain(scan, mask=mask)
+    brain, source = find_brain(scan, mask=mask, use_gpu=use_gpu)
     progress(0.5, "correcting the bias field")
     corrected = scan.with_array(correct_bias(scan, brain))
     progress(0.9, "resampling")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import SimpleITK as sitk
 
@@ -24,6 +27,18 @@ def correct_bias(scan: Volume, brain: Array) -> Array:
     factors = [min(factor, size // 4) for factor, size in zip(factors, scan.grid.size, strict=True)]
     n4 = sitk.N4BiasFieldCorrectionImageFilter()
     n4.SetMaximumNumberOfIterations(ITERATIONS)
-    n4.Execute(sitk.Shrink(image, factors), sitk.Shrink(mask, factors))
-    field = np.exp(sitk.GetArrayFromImage(n4.GetLogBiasFieldAsImage(image)))
+    with _one_thread():
+        n4.Execute(sitk.Shrink(image, factors), sitk.Shrink(mask, factors))
+        field = np.exp(sitk.GetArrayFromImage(n4.GetLogBiasFieldAsImage(image)))
     return np.where(brain, values / field, 0).astype(np.float32)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """More are not faster here, and the last digits of the field would depend on how many a machine has."""
+    before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()  # N4's own setting does not reach the filters within
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    try:
+        yield
+    finally:
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)

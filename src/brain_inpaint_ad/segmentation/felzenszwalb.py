@@ -22,7 +22,7 @@ def felzenszwalb(image: Array, *, scale: float = 75.0, sigma: float = 0.8, min_s
         raise InputError(f"felzenszwalb takes one slice (rows, columns), got {image.ndim} dimensions")
     if not (np.isfinite(image).all() and image.min() >= 0 and image.max() <= 1):
         raise InputError(f"felzenszwalb takes intensities in [0, 1], got {np.min(image):g} to {np.max(image):g}")
-    if scale <= 0 or sigma < 0 or min_size < 1:
+    if not (scale > 0 and sigma >= 0 and min_size >= 1):
         raise SettingsError(f"scale > 0, sigma ≥ 0, min_size ≥ 1 expected, got {scale:g}, {sigma:g}, {min_size}")
     regions = skimage_felzenszwalb(image.astype(np.float64), scale=scale, sigma=sigma, min_size=min_size, channel_axis=None)
     return _in_raster_order(regions)

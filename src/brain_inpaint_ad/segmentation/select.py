@@ -30,6 +30,9 @@ class SegmentSettings:
             raise SettingsError(f"the rule must be one of {', '.join(RULES)}, got {self.rule!r}")
         if not self.scale > 0:
             raise SettingsError(f"the scale must be above 0, got {self.scale:g}")
+        if not (self.sigma >= 0 and self.min_size >= 1 and self.min_volume_ml >= 0):
+            got = f"{self.sigma:g}, {self.min_size}, {self.min_volume_ml:g}"
+            raise SettingsError(f"sigma must be 0 or more, min_size 1 or more, min_volume_ml 0 or more, got {got}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -63,6 +64,7 @@ def find_subjects(data: Path, table: Path | None = None) -> list[Subject]:
     found = [_subject(row[key], row["split"], files, table) for row in rows]
     _check_no_leak([row[key] for row in rows], table)
     present = [subject for subject in found if subject is not None]
+    _check_no_leak([str(subject.path) for subject in present], table)
     if not present:
         raise InputError(f"none of the {len(rows)} scans listed in {table} lies below {data}.")
     return present
@@ -102,7 +104,9 @@ def draw_batch(slices: Slices, count: int, rng: torch.Generator) -> tuple[Tensor
 def _subject(name: str, split: str, files: list[Path], table: Path) -> Subject | None:
     if split not in SPLITS:
         raise TrainingError(f"{table}: the split of {name} is {split!r}; it must be one of {', '.join(SPLITS)}.")
-    matches = [path for path in files if path.name.startswith(name)]
+    matches = [path for path in files if re.match(re.escape(name) + r"([._-]|$)", path.name)]
+    exact = [path for path in matches if path.name.partition(".")[0] == name]
+    matches = exact or matches
     if len(matches) > 1:
         listed = ", ".join(str(path) for path in matches[:3])
         raise TrainingError(f"{len(matches)} files belong to {name} ({listed}); point --data at a folder with one scan each.")

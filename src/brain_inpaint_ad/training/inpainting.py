@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .. import __version__
 from ..devices import autocast, pick_device
 from ..errors import OutputError, SettingsError, TrainingError
 from ..nets.critic import Critic
@@ -142,16 +142,19 @@ def train(
     The weights with their card are `generator.safetensors` and `generator.json`.
     Raises TrainingError, InputError or SettingsError with what to do.
     """
-    out = _run_folder(out, resume=resume)
-    listed = find_subjects(data, subjects)
-    train_slices, validation = _load_splits(listed, out / "prepared", settings.grid, progress=part_of(progress, 0, 0.1))
+    limits = loop.LoopSettings(iterations=iterations, seed=settings.seed, max_minutes=max_minutes)
     where = pick_device(device)
+    listed = find_subjects(data, subjects)
+    out = _run_folder(out, resume=resume)
     nets = build(settings, where)
     state = loop.State(
         {"generator": nets.generator, "critic": nets.critic},
         {"generator": nets.generator_optimiser, "critic": nets.critic_optimiser},
-        asdict(settings),
+        {**asdict(settings), "subjects": {subject.name: subject.split for subject in listed}},
     )
+    if resume:
+        loop.load(state, out / loop.CHECKPOINT)  # refused now rather than after every scan was prepared
+    train_slices, validation = _load_splits(listed, out / "prepared", settings.grid, progress=part_of(progress, 0, 0.1))
     _write_record(out, settings, listed)
 
     def step(rng: torch.Generator) -> dict[str, Tensor]:
@@ -161,7 +164,6 @@ def train(
 
     with closing(_tensorboard(out)) as board:
         inspect = _inspector(nets.generator, validation, settings, board=board, folder=out)
-        limits = loop.LoopSettings(iterations=iterations, seed=settings.seed, max_minutes=max_minutes)
         done = loop.run(state, step, limits, folder=out, logger=board, inspect=inspect, progress=part_of(progress, 0.1, 1))
         figures = inspect(done)
     training = _training_facts(settings, listed, iterations=done, note=data_note)
@@ -256,7 +258,7 @@ def _training_facts(settings: InpaintingSettings, listed: list[Subject], *, iter
         "iterations": iterations,
         "settings": asdict(settings),
         "command": shlex.join(["brain-inpaint-ad", *sys.argv[1:]]),
-        "version": version("brain-inpaint-ad"),
+        "version": __version__,
     }
 
 

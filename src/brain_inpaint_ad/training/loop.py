@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from ..errors import Cancelled, TrainingError
+from ..errors import Cancelled, SettingsError, TrainingError
 from ..files import write_atomically
 from ..progress import Progress, silent
 
@@ -38,6 +38,12 @@ class LoopSettings:
     max_minutes: float | None = None
     save_every: int = 500
     log_every: int = 50
+
+    def __post_init__(self) -> None:
+        if self.iterations < 1:
+            raise SettingsError(f"at least 1 iteration is needed, got {self.iterations}")
+        if self.max_minutes is not None and not self.max_minutes > 0:
+            raise SettingsError(f"the time must be above 0 minutes, got {self.max_minutes:g}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +71,14 @@ def run(
     inspect: called at each save with the iteration: validation figures and pictures.
     """
     iteration = load(state, folder / CHECKPOINT) if (folder / CHECKPOINT).exists() else 0
-    deadline = time.monotonic() + 60 * settings.max_minutes if settings.max_minutes else float("inf")
+    deadline = time.monotonic() + 60 * settings.max_minutes if settings.max_minutes is not None else float("inf")
     try:
         while iteration < settings.iterations and time.monotonic() < deadline:
             scalars = step(generator_of(settings.seed, iteration))
             iteration += 1
+            progress(iteration / settings.iterations, f"iteration {iteration} of {settings.iterations}")
             if iteration % settings.log_every == 0:
                 _log(logger, scalars, iteration)
-                progress(iteration / settings.iterations, f"iteration {iteration} of {settings.iterations}")
             if iteration % settings.save_every == 0:
                 save(state, iteration, folder / CHECKPOINT)
                 inspect(iteration)
@@ -120,13 +126,14 @@ def load(state: State, path: Path) -> int:
 
 def _differences(stored: dict[str, Any], wanted: dict[str, Any]) -> Iterable[str]:
     for key in stored.keys() | wanted.keys():
-        if stored.get(key) != wanted.get(key):
-            yield f"{key}: {stored.get(key)} there, {wanted.get(key)} asked"
+        there, asked = stored.get(key), wanted.get(key)
+        if there != asked:
+            yield f"other {key}" if isinstance(asked, dict) else f"{key}: {there} there, {asked} asked"
 
 
 def _log(logger: Logger, scalars: dict[str, torch.Tensor], iteration: int) -> None:
     for name, value in scalars.items():
         number = float(value)
         if number != number:
-            raise TrainingError(f"{name} became NaN at iteration {iteration}; resume from the checkpoint with another --seed.")
+            raise TrainingError(f"{name} became NaN at iteration {iteration}; start again with another --seed and --out.")
         logger.add_scalar(f"train/{name}", number, iteration)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -84,6 +85,12 @@ def a_phantom_scan(a_phantom, tmp_path_factory) -> Path:
     return save_phantom(a_phantom, tmp_path_factory.mktemp("phantom"))[0]
 
 
+@pytest.fixture(scope="session")
+def a_coarse_scan(tmp_path_factory) -> Path:
+    """5 mm: prepared in a second."""
+    return save_phantom(make_phantom(PhantomSettings(spacing_mm=5.0)), tmp_path_factory.mktemp("coarse"))[0]
+
+
 @pytest.fixture
 def run_cli(capfd) -> Callable[..., Answer]:
     """Runs the command line in this process."""
@@ -126,7 +133,13 @@ def run_cli_in_a_process(start_cli) -> Callable[..., Answer]:
 
 @pytest.fixture(scope="session")
 def a_finished_run(a_phantom_scan, a_tiny_model, tmp_path_factory, run_cli_in_a_process) -> tuple[Answer, Path]:
-    """What detect said of the phantom, with progress as JSON lines, and the folder of its results."""
-    out = tmp_path_factory.mktemp("finished") / "out"
-    words = ("detect", a_phantom_scan, "--out", out, "--model", a_tiny_model, "--progress", "jsonl")
-    return run_cli_in_a_process(*words), out
+    """What detect said of the phantom, with progress as JSON lines, and the folder of its results.
+
+    Every name in it has spaces and letters that are not ASCII.
+    """
+    place = tmp_path_factory.mktemp("Åsa Müller 脳 – T1")
+    scan = shutil.copy(a_phantom_scan, place / "крупный план.nii.gz")
+    model = Path(shutil.copy(a_tiny_model, place / "modèle 1.safetensors"))
+    shutil.copy(a_tiny_model.with_suffix(".json"), model.with_suffix(".json"))
+    out = place / "new" / "résultats 1"
+    return run_cli_in_a_process("detect", scan, "--out", out, "--model", model, "--progress", "jsonl"), out

@@ -36,8 +36,11 @@ def wait_for(process: subprocess.Popen[str], stage: str) -> None:
     ],
     ids=lambda value: getattr(value, "name", value),
 )
-def test_a_stopped_run_ends_soon_and_leaves_nothing(number, stage, a_phantom_scan, a_slow_model, tmp_path, start_cli):
-    words = ("detect", a_phantom_scan, "--out", tmp_path / "out", "--model", a_slow_model, "--progress", "jsonl")
+def test_a_stopped_run_ends_soon_and_leaves_nothing(
+    number, stage, a_phantom_scan, a_coarse_scan, a_slow_model, tmp_path, start_cli
+):
+    scan = a_coarse_scan if stage == "erasing and rebuilding" else a_phantom_scan
+    words = ("detect", scan, "--out", tmp_path / "out", "--model", a_slow_model, "--progress", "jsonl")
     with start_cli(*words) as process:
         wait_for(process, stage)
         sent = time.monotonic()
@@ -115,17 +118,9 @@ def test_progress_lines_are_json_and_only_grow(a_finished_run):
     assert "erasing and rebuilding" in stages
 
 
-def test_detecting_twice_gives_the_same_bytes(a_finished_run, a_phantom_scan, a_tiny_model, tmp_path, run_cli):
-    """The second time in this process, with as many threads as there are."""
-    _, first = a_finished_run
-    run_cli("detect", a_phantom_scan, "--out", tmp_path / "out", "--model", a_tiny_model, "--progress", "none")
-    for name in ("heatmap.nii.gz", "anomalies.nii.gz", "findings.csv"):
-        assert (tmp_path / "out" / name).read_bytes() == (first / name).read_bytes(), name
-
-
 def test_only_the_results_are_there_when_a_run_has_ended(a_finished_run):
     _, out = a_finished_run
     names = ["anomalies.nii.gz", "findings.csv", "heatmap.nii.gz", "overview.png", "report.json"]
     assert sorted(path.name for path in out.iterdir()) == names
-    assert list(out.parent.iterdir()) == [out]
+    assert list(out.parent.iterdir()) == [out]  # its parent was made with it
     assert {Path(path).stat().st_mode & 0o777 for path in out.iterdir()} == {0o644}

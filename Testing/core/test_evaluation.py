@@ -1,6 +1,9 @@
 """Thresholds, metrics and the table."""
 
+import csv
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +13,8 @@ from brain_inpaint_ad.evaluation import datasets
 from brain_inpaint_ad.evaluation.metrics import dice
 from brain_inpaint_ad.evaluation.report import table
 from brain_inpaint_ad.evaluation.thresholds import RegionHeats, pooled, threshold_for
+from brain_inpaint_ad.io import write_volume
+from brain_inpaint_ad.phantom import Lesion, PhantomSettings, make_phantom
 
 
 @pytest.mark.parametrize("share", [0.01, 0.05, 0.3])
@@ -71,15 +76,75 @@ def test_data_sets_give_the_cases_of_one_split(tmp_path):
         datasets.brats(tmp_path, "train")
 
 
-def test_cards_of_shipped_models_name_no_test_subject():
-    """Weights and thresholds come from train and validation subjects only."""
+def test_shipped_weights_and_thresholds_come_from_no_test_subject():
     from brain_inpaint_ad.weights.store import shipped_cards
 
+    table = Path(os.environ.get("BRAIN_INPAINT_AD_DATA", "../shared/data")) / "ixi_2mm" / "subjects.csv"
     cards = shipped_cards()
     assert cards
     for card in cards:
         subjects = card.training["subjects"]
-        assert not set(subjects["train"]) & set(subjects["validation"])
         assert set(card.healthy_validation["scans"]) <= set(subjects["validation"])
+        assert not set(subjects["train"]) & set(subjects["validation"])
         assert card.training["iterations"] >= 10_000
-        json.loads(card.to_json())
+    if not table.is_file():
+        pytest.skip(f"the splits cannot be compared: {table} is not there")
+    test = {row["scan"] for row in csv.DictReader(table.read_text().splitlines()) if row["split"] == "test"}
+    assert len(test) == 20
+    for card in cards:
+        assert not test & {name for names in card.training["subjects"].values() for name in names}
+
+
+def a_small_set(folder, *, lesion: bool):
+    """Two BraTS-like cases in one folder, or two healthy scans to calibrate on."""
+    folder.mkdir()
+    rows = ["case,split" if lesion else "scan,split"]
+    for seed, name in enumerate(("A", "B")):
+        lesions = (Lesion(centre_mm=(30.0, 10.0, 20.0), radius_mm=18.0),) if lesion else ()
+        phantom = make_phantom(PhantomSettings(spacing_mm=4.0, seed=seed, lesions=lesions))
+        (folder / name).mkdir()
+        write_volume(phantom.scan, folder / name / f"{name}_t1.nii.gz")
+        if lesion:
+            write_volume(phantom.truth, folder / name / f"{name}_seg.nii.gz")
+        rows.append(f"{name},validation")
+    (folder / "subjects.csv").write_text("\n".join(rows) + "\n")
+    return folder
+
+
+def test_calibrate_then_evaluate_scores_every_case_once_and_resumes(a_tiny_model, tmp_path, run_cli):
+    healthy, ill = a_small_set(tmp_path / "healthy", lesion=False), a_small_set(tmp_path / "ill", lesion=True)
+    model = tmp_path / "mine.safetensors"
+    model.write_bytes(a_tiny_model.read_bytes())
+    model.with_suffix(".json").write_bytes(a_tiny_model.with_suffix(".json").read_bytes())
+    asked = ("evaluate", "--dataset", "brats", "--data", ill, "--models", model, "--out", tmp_path / "report")
+    assert "not calibrated" in run_cli(*asked).err  # the baseline has no threshold yet
+    assert run_cli("calibrate", model, "--data", healthy, "--skip", "B").code == 0
+    card = json.loads(model.with_suffix(".json").read_text())
+    assert card["healthy_validation"]["scans"] == ["A"]
+    assert card["thresholds"]["healthy_voxels_1_percent"] > card["thresholds"]["healthy_voxels_5_percent"] > 0
+
+    assert run_cli(*asked).code == 0
+    rows = json.loads((tmp_path / "report" / "rows.json").read_text())["rows"]
+    assert [(row["case"], row["detector"]) for row in rows] == [
+        ("A", "intensity only"),
+        ("B", "intensity only"),
+        ("A", "tiny"),
+        ("B", "tiny"),
+    ]
+    assert all(0 <= row["scores"]["auroc"] <= 1 and 0 < row["scores"]["prevalence"] < 0.1 for row in rows)
+    before = (tmp_path / "report" / "rows.json").stat().st_mtime_ns
+    assert run_cli(*asked).code == 0
+    assert json.loads((tmp_path / "report" / "rows.json").read_text())["rows"] == rows
+    assert before == (tmp_path / "report" / "rows.json").stat().st_mtime_ns  # nothing was computed again
+
+
+def test_a_scan_that_was_trained_on_does_not_calibrate(a_tiny_model, tmp_path, run_cli):
+    healthy = a_small_set(tmp_path / "healthy", lesion=False)
+    model = tmp_path / "mine.safetensors"
+    model.write_bytes(a_tiny_model.read_bytes())
+    card = json.loads(a_tiny_model.with_suffix(".json").read_text())
+    card["training"] = {"subjects": {"train": ["B"], "validation": []}}
+    model.with_suffix(".json").write_text(json.dumps(card))
+    answer = run_cli("calibrate", model, "--data", healthy)
+    assert answer.code == 1
+    assert "B was trained on" in answer.err

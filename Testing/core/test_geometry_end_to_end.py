@@ -22,7 +22,7 @@ def plain(image: sitk.Image) -> sitk.Image:
 
 def oblique(_: sitk.Image) -> sitk.Image:
     """The same head sampled anew on turned axes."""
-    settings = PhantomSettings(spacing_mm=3.0, lesions=(LESION,), rotation_degrees=(12.0, -8.0, 15.0))
+    settings = PhantomSettings(spacing_mm=4.0, lesions=(LESION,), rotation_degrees=(12.0, -8.0, 15.0))
     return to_image(make_phantom(settings).scan)
 
 

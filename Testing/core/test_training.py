@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -90,18 +91,22 @@ def test_the_two_players_pull_in_opposite_directions():
     assert critic_loss(fooled, caught) < critic_loss(caught, fooled)  # D wants real high, fake low
 
 
-def test_a_step_moves_both_networks_and_keeps_the_other_still_meanwhile():
-    nets = build(SMALL, torch.device("cpu"))
-    before = {k: v.clone() for net in (nets.generator, nets.critic) for k, v in net.state_dict().items()}
+@pytest.mark.parametrize(("moving", "still"), [("generator", "critic"), ("critic", "generator")])
+def test_each_player_learns_from_its_own_loss_alone(moving, still):
+    """With the other's rate at 0, a step leaves the other's weights where they are."""
+    settings = replace(SMALL, **{f"rate_{still}": 0.0})
+    nets = build(settings, torch.device("cpu"))
+    players = {"generator": nets.generator, "critic": nets.critic}
+    before = {name: [p.detach().clone() for p in net.parameters()] for name, net in players.items()}
     image = torch.rand(2, 1, 64, 48, generator=torch.Generator().manual_seed(0))
     window = sample_windows(torch.ones(2, 64, 48, dtype=torch.bool), 8, torch.Generator().manual_seed(0))
-    losses = training_step(nets, image, window, SMALL)
-    after = {k: v for net in (nets.generator, nets.critic) for k, v in net.state_dict().items()}
-    assert not torch.equal(before["head.weight"], after["head.weight"])
-    name = "layers.0.parametrizations.weight.original"
-    assert not torch.equal(before[name], after[name])
+    losses = training_step(nets, image, window, settings)
+    moved = {
+        name: any(not torch.equal(a, b) for a, b in zip(before[name], net.parameters(), strict=True))
+        for name, net in players.items()
+    }
+    assert moved == {moving: True, still: False}
     assert set(losses) == {"rebuild", "fool", "critic"}
-    assert all(torch.isfinite(value) for value in losses.values())
 
 
 def test_training_lowers_the_loss_on_one_slice():
@@ -185,6 +190,29 @@ def test_a_damaged_checkpoint_is_named(a_healthy_folder, a_run_folder):
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
     with pytest.raises(ad.TrainingError, match="no usable checkpoint"):
         train(a_healthy_folder, a_run_folder, settings=SMALL, iterations=2, device="cpu", resume=True)
+
+
+def test_a_run_is_not_resumed_with_other_subjects(a_healthy_folder, a_run_folder, tmp_path):
+    train(a_healthy_folder, a_run_folder, settings=SMALL, iterations=1, device="cpu")
+    table = tmp_path / "other.csv"
+    table.write_text("scan,split\nb2,train\nc3,validation\n")
+    with pytest.raises(ad.TrainingError, match="other subjects"):
+        train(a_healthy_folder, a_run_folder, settings=SMALL, iterations=2, resume=True, subjects=table, device="cpu")
+    assert "a1" in json.loads((a_run_folder / "run.json").read_text())["subjects"]
+
+
+def test_a_name_that_begins_another_takes_its_own_file_only(tmp_path):
+    for name in ("sub-1_T1.nii.gz", "sub-10_T1.nii.gz"):
+        (tmp_path / name).touch()
+    (tmp_path / "subjects.csv").write_text("scan,split\nsub-1,train\nsub-10,test\nsub-2,test\n")
+    found = {subject.name: (subject.path.name, subject.split) for subject in find_subjects(tmp_path)}
+    assert found == {"sub-1": ("sub-1_T1.nii.gz", "train"), "sub-10": ("sub-10_T1.nii.gz", "test")}
+
+
+@pytest.mark.parametrize("bad", [{"iterations": 0}, {"iterations": 1, "max_minutes": 0.0}])
+def test_a_run_of_no_length_is_refused(bad):
+    with pytest.raises(ad.SettingsError, match=r"needed|above 0"):
+        loop.LoopSettings(**bad)
 
 
 def test_subjects_come_with_their_split_and_absent_scans_are_left_out(a_healthy_folder):

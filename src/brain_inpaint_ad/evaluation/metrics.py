@@ -15,7 +15,7 @@ class Scores:
     """One subject. The ranking figures are None for a healthy one, where there is nothing to rank.
 
     auroc, auprc: of the heatmap over brain voxels; prevalence: share of abnormal brain voxels (AUPRC of a coin);
-    dice: of the labelmap with the truth; found_ml: volume of the labelmap; anomalies: how many.
+    dice: of the labelmap with the truth; found_ml: volume of the labelmap; anomalies: how many, volumes_ml: of each.
     """
 
     auroc: float | None
@@ -24,6 +24,7 @@ class Scores:
     dice: float | None
     found_ml: float
     anomalies: int
+    volumes_ml: list[float]
 
 
 def score(result: Result, truth: Array | None) -> Scores:
@@ -31,9 +32,10 @@ def score(result: Result, truth: Array | None) -> Scores:
     from sklearn.metrics import average_precision_score, roc_auc_score
 
     found = result.labelmap.array > 0
+    volumes_ml = [finding.volume_ml for finding in result.findings]
     found_ml = round(float(found.sum() * result.labelmap.grid.voxel_mm3 / 1000), 2)
     if truth is None or not truth[result.prepared.scan_brain].any():  # nothing to rank
-        return Scores(None, None, 0.0, None, found_ml, len(result.findings))
+        return Scores(None, None, 0.0, None, found_ml, len(volumes_ml), volumes_ml)
     brain = result.prepared.scan_brain
     expected, heat = truth[brain], result.heatmap.array[brain]
     return Scores(
@@ -42,7 +44,8 @@ def score(result: Result, truth: Array | None) -> Scores:
         round(float(expected.mean()), 4),
         round(dice(found, truth), 4),
         found_ml,
-        len(result.findings),
+        len(volumes_ml),
+        volumes_ml,
     )
 
 

@@ -1,0 +1,170 @@
+"""detect() in Python: options change the result, a re-cut runs no network, findings are what the volumes say."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+import brain_inpaint_ad as ad
+from brain_inpaint_ad.devices import pick_device
+from brain_inpaint_ad.findings import findings_csv, list_findings
+from brain_inpaint_ad.heatmap.incremental import Incremental
+from brain_inpaint_ad.progress import TimeLeft, part_of
+from brain_inpaint_ad.result import FILES
+
+
+@pytest.fixture(scope="module")
+def a_result(a_phantom, a_tiny_model):
+    return ad.detect(a_phantom.scan, model=str(a_tiny_model), rule="paper")
+
+
+def test_heat_lies_in_the_brain_and_anomalies_in_the_heat(a_result, a_phantom):
+    assert (a_result.heatmap.array[a_phantom.brain.array > 0] > 0).mean() > 0.99
+    assert not a_result.heatmap.array[a_phantom.brain.array == 0].any()
+    assert (a_result.heatmap.array[a_result.labelmap.array > 0] > 0).all()
+    assert a_result.heatmap.grid == a_result.labelmap.grid == a_phantom.scan.grid
+
+
+def test_a_recut_is_what_a_new_run_gives_and_runs_no_network(a_result, a_phantom, a_tiny_model, monkeypatch):
+    fresh = ad.detect(a_phantom.scan, model=str(a_tiny_model), rule="paper", scale=400)
+    monkeypatch.setattr(Incremental, "rebuild", lambda *_, **__: pytest.fail("a network ran"))
+    again = a_result.resegment(scale=400)
+    np.testing.assert_array_equal(again.labelmap.array, fresh.labelmap.array)
+    assert again.findings == fresh.findings
+    assert not np.array_equal(again.labelmap.array, a_result.labelmap.array)
+    assert again.report["segmentation"]["scale"] == 400
+    assert a_result.report["segmentation"]["scale"] == 75
+
+
+def test_the_calibrated_rule_obeys_the_cards_threshold(a_result):
+    strict = a_result.resegment(rule="calibrated")
+    heat = a_result.model_heatmap
+    assert strict.threshold == 0.2  # the tiny model's card
+    assert strict.model_labelmap.any() == (heat.max() > 0.2 and bool(strict.findings))
+    nothing = a_result.resegment(rule="calibrated", min_volume_ml=1e6)
+    assert nothing.findings == []
+    assert nothing.summary == "Nothing found"
+    assert not nothing.labelmap.array.any()
+
+
+def test_the_stride_changes_the_heatmap_a_little(a_result, a_phantom, a_tiny_model):
+    coarse = ad.detect(a_phantom.scan, model=str(a_tiny_model), rule="paper", stride_mm=16)
+    inside = a_phantom.brain.array > 0
+    assert not np.array_equal(coarse.heatmap.array, a_result.heatmap.array)
+    assert np.corrcoef(coarse.heatmap.array[inside], a_result.heatmap.array[inside])[0, 1] > 0.8
+
+
+def test_findings_are_measured_on_the_volumes(a_result):
+    voxel_ml = a_result.labelmap.grid.voxel_mm3 / 1000
+    labels = a_result.labelmap.array
+    assert [finding.label for finding in a_result.findings] == list(range(1, labels.max() + 1))
+    for finding in a_result.findings:
+        inside = labels == finding.label
+        assert finding.volume_ml == pytest.approx(inside.sum() * voxel_ml, abs=1e-3)
+        assert finding.mean_heat == pytest.approx(a_result.heatmap.array[inside].mean(), abs=1e-5)
+        assert finding.peak_heat == pytest.approx(a_result.heatmap.array[inside].max(), abs=1e-5)
+        assert (finding.first_slice, finding.last_slice) == tuple(np.flatnonzero(inside.any(axis=(1, 2)))[[0, -1]])
+
+
+def test_centres_are_in_ras_millimetres():
+    grid = ad.Grid((4, 5, 6), (2.0, 3.0, 4.0), (10.0, 20.0, 30.0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
+    labels = np.zeros(grid.shape, np.int16)
+    labels[2, 1, 3] = 1  # LPS 10 + 3·2, 20 + 1·3, 30 + 2·4
+    (finding,) = list_findings(ad.Volume(labels, grid), ad.Volume(np.ones(grid.shape, np.float32), grid))
+    assert (finding.r_mm, finding.a_mm, finding.s_mm) == (-16.0, -23.0, 38.0)
+
+
+def test_the_table_has_its_header_also_when_nothing_was_found():
+    header = findings_csv([]).strip().split(",")
+    assert header[:5] == ["label", "volume_ml", "r_mm", "a_mm", "s_mm"]
+
+
+def test_saved_files_say_what_the_result_says(a_result, tmp_path):
+    paths = a_result.save(tmp_path / "out")
+    assert sorted(path.name for path in paths) == sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(FILES)
+    np.testing.assert_array_equal(ad.read_labels(tmp_path / "out" / "anomalies.nii.gz").array, a_result.labelmap.array)
+    np.testing.assert_array_equal(ad.read_scan(tmp_path / "out" / "heatmap.nii.gz").array, a_result.heatmap.array)
+    rows = list(csv.DictReader((tmp_path / "out" / "findings.csv").read_text().splitlines()))
+    assert [float(row["volume_ml"]) for row in rows] == [finding.volume_ml for finding in a_result.findings]
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["findings"] == len(rows)
+    assert report["model"]["name"] == "tiny"
+    assert set(report["seconds"]) == {"load", "prepare", "heatmap", "segment"}
+
+
+def test_a_name_with_dollar_signs_or_foreign_letters_is_drawn_as_it_is(a_result, tmp_path):
+    from brain_inpaint_ad.picture import draw_overview
+
+    volumes = a_result.prepared.image.array, a_result.model_heatmap, a_result.model_labelmap
+    draw_overview(tmp_path / "a.png", *volumes, title="a$b_$c 脑.nii.gz", hot=0.2)
+    assert (tmp_path / "a.png").stat().st_size > 10_000
+
+
+def test_an_uncalibrated_model_is_refused_before_the_work_and_serves_the_papers_rule(a_phantom, a_tiny_model, tmp_path):
+    model = tmp_path / "raw.safetensors"
+    model.write_bytes(a_tiny_model.read_bytes())
+    card = json.loads(a_tiny_model.with_suffix(".json").read_text())
+    model.with_suffix(".json").write_text(json.dumps({**card, "thresholds": {}}))
+    stages = []
+    with pytest.raises(ad.WeightsError, match="not calibrated"):
+        ad.detect(a_phantom.scan, model=str(model), progress=lambda _, stage: stages.append(stage))
+    assert stages == []
+    raw = ad.detect(a_phantom.scan, model=str(model), rule="paper")
+    assert raw.findings
+    with pytest.raises(ad.WeightsError, match="not calibrated"):
+        raw.resegment(rule="calibrated")
+
+
+def test_progress_never_goes_back(a_phantom, a_tiny_model):
+    seen = []
+    ad.detect(a_phantom.scan, model=str(a_tiny_model), rule="paper", progress=lambda fraction, _: seen.append(fraction))
+    assert seen == sorted(seen)
+    assert 0 <= seen[0] < seen[-1] <= 1
+
+
+def test_a_part_of_progress_fills_its_share():
+    seen = []
+    part = part_of(lambda fraction, stage: seen.append((round(fraction, 6), stage)), 0.2, 0.6)
+    part(0.0, "a")
+    part(0.5, "b")
+    part(1.0, "c")
+    assert seen == [(0.2, "a"), (0.4, "b"), (0.6, "c")]
+
+
+def test_time_left_counts_from_where_a_resumed_run_began():
+    now = [0.0]
+    left = TimeLeft(clock=lambda: now[0])
+    assert left.seconds(0.8) is None
+    now[0] = 10.0
+    assert left.seconds(0.9) == pytest.approx(10.0)
+
+
+def test_unknown_and_absent_devices_are_named():
+    assert pick_device("cpu").type == "cpu"
+    with pytest.raises(ad.SettingsError, match="no device is called 'gpu9'"):
+        pick_device("gpu9")
+
+
+def test_the_core_runs_from_its_source_alone(tmp_path):
+    """As inside Slicer: a folder on the path, no package metadata of ours."""
+    import shutil
+    import subprocess
+    import sys
+    from pathlib import Path
+
+    shutil.copytree(Path(ad.__file__).parent, tmp_path / "brain_inpaint_ad", ignore=shutil.ignore_patterns("__pycache__"))
+    probe = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+        "import importlib.metadata as m; whole = m.version\n"
+        "def hidden(name):\n"
+        "    if name == 'brain-inpaint-ad': raise m.PackageNotFoundError(name)\n"
+        "    return whole(name)\n"
+        "m.version = hidden\n"
+        "import brain_inpaint_ad as ad; from brain_inpaint_ad import pipeline; from brain_inpaint_ad.cli import app\n"
+        f"assert ad.__file__.startswith({str(tmp_path)!r}), ad.__file__\n"
+        "from brain_inpaint_ad.weights.store import shipped_cards\n"
+        "assert shipped_cards()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr

@@ -50,8 +50,7 @@ def placeText(rasMm: tuple[float, float, float]) -> str:
     """A point as radiologists write it, in mm: "R 31 P 12 S 44"."""
     letters = (("R", "L"), ("A", "P"), ("S", "I"))
     return " ".join(
-        f"{positive if mm >= 0 else negative} {abs(mm):.0f}"
-        for (positive, negative), mm in zip(letters, rasMm, strict=True)
+        f"{positive if mm >= 0 else negative} {abs(mm):.0f}" for (positive, negative), mm in zip(letters, rasMm, strict=True)
     )
 
 

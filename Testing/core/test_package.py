@@ -84,4 +84,4 @@ def _relative_imports(path: Path) -> set[str]:
         parts = (*base, *(node.module or "").split("."))
         names = [parts] if node.module else [(*base, alias.name) for alias in node.names]
         found |= {next(part for part in name if part) for name in names}
-    return found
+    return found - {"__version__"}

@@ -74,6 +74,7 @@ def _let_through(cuts: list[Regions], threshold: float, voxel_mm3: float) -> dic
     found = [select_anomalies(regions, settings, threshold=threshold, voxel_mm3=voxel_mm3) > 0 for regions in cuts]
     volumes_ml = np.array([anomalies.sum() for anomalies in found]) * voxel_mm3 / 1000
     return {
+        "min_volume_ml": settings.min_volume_ml,
         "found_ml_mean": round(float(volumes_ml.mean()), 2),
         "nothing_found_share": round(float((volumes_ml == 0).mean()), 3),
     }

@@ -138,6 +138,19 @@ def test_time_left_counts_from_where_a_resumed_run_began():
     assert left.seconds(0.8) is None
     now[0] = 10.0
     assert left.seconds(0.9) == pytest.approx(10.0)
+    assert left.seconds(1.0) == 0
+
+
+def test_time_left_follows_the_pace_of_the_last_half_minute():
+    now = [0.0]
+    left = TimeLeft(clock=lambda: now[0])
+    left.seconds(0.0)
+    now[0] = 1.0
+    left.seconds(0.1)  # a quick first stage
+    for second in range(2, 102):  # then 0.001 a second
+        now[0] = float(second)
+        seconds = left.seconds(0.1 + 0.001 * (second - 1))
+    assert seconds == pytest.approx((0.9 - 0.1) / 0.001, rel=1e-6)
 
 
 def test_unknown_and_absent_devices_are_named():
@@ -168,3 +181,9 @@ def test_the_core_runs_from_its_source_alone(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+
+
+def test_models_lists_what_ships_by_its_full_name(run_cli):
+    answer = run_cli("models")
+    assert answer.code == 0
+    assert "t1-inpaint-32mm" in answer.out

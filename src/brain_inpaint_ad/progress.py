@@ -1,6 +1,7 @@
 """Progress is one callable; to cancel, it raises `Cancelled`."""
 
 import time
+from collections import deque
 from collections.abc import Callable
 
 Progress = Callable[[float, str], None]
@@ -21,18 +22,22 @@ def part_of(progress: Progress, start: float, stop: float) -> Progress:
 
 
 class TimeLeft:
-    """Seconds left, from the fraction done and the time it took."""
+    """Seconds left, from the pace of the last half minute: stages differ in pace, and a resumed run begins in the middle."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, window_s: float = 30.0) -> None:
         self._clock = clock
-        self._started = clock()
-        self._first: float | None = None
+        self._window_s = window_s
+        self._seen: deque[tuple[float, float]] = deque()
 
     def seconds(self, fraction: float) -> float | None:
-        """Estimated seconds left at `fraction` in [0, 1]; None while nothing is done yet."""
-        if self._first is None:  # a resumed run begins in the middle
-            self._first, self._started = fraction, self._clock()
-        if fraction <= self._first:
+        """Estimated seconds left at `fraction` in [0, 1]; None while there is no pace yet."""
+        now = self._clock()
+        self._seen.append((now, fraction))
+        while len(self._seen) > 2 and now - self._seen[1][0] >= self._window_s:
+            self._seen.popleft()
+        started, begun = self._seen[0]
+        if fraction >= 1:
+            return 0.0
+        if fraction <= begun or now <= started:
             return None
-        elapsed = self._clock() - self._started
-        return elapsed * (1 - min(fraction, 1.0)) / (fraction - self._first)
+        return (now - started) * (1 - fraction) / (fraction - begun)

@@ -13,7 +13,9 @@ def models() -> None:
     from ..weights.store import shipped_cards
 
     cards = run(lambda _: shipped_cards(), ProgressStyle.none)
-    table = Table("name", "modality", "window", "grid", "trained on", "SHA-256")
+    table = Table()
+    for heading in ("name", "modality", "window", "grid", "trained on", "SHA-256"):
+        table.add_column(heading, no_wrap=heading in ("name", "SHA-256"))  # these two are for copying
     for card in cards:
         table.add_row(
             card.name,

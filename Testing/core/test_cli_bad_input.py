@@ -165,7 +165,7 @@ FILES: dict[str, tuple[Callable[[sitk.Image, Path], Path], str]] = {
     "a file below a file": (lambda i, d: write(i, d / "a.nii") / "b.nii", "does not exist"),
     "a name too long": (lambda i, d: d / ("x" * 300 + ".nii"), "may not be read"),
     "a folder": (lambda i, d: d, "is a folder"),
-    "an unknown suffix": (lambda i, d: write(i, d / "a.nii").rename(d / "a.xyz"), "of no kind"),
+    "an unknown suffix": (lambda i, d: write(i, d / "a.nii").rename(d / "a.xyz"), "not a file type"),
     "an empty file": (lambda i, d: cut(write(i, d / "a.nii.gz"), 0), "empty"),
     "a cut .nii": (lambda i, d: cut(write(i, d / "a.nii")), "truncated"),
     "a .nii cut in its header": (lambda i, d: cut(write(i, d / "a.nii"), 1e-4), "no usable NIfTI header"),

@@ -105,7 +105,7 @@ def _check_file(path: Path) -> None:
         if path.is_dir():
             raise FormatError(f"{path} is a folder; give one file ({', '.join(SUFFIXES)}).")
         if not path.name.lower().endswith(SUFFIXES):
-            raise FormatError(f"{path.name} is of no kind this program reads; give one of {', '.join(SUFFIXES)}.")
+            raise FormatError(f"{path.name} is not a file type this program reads; give one of {', '.join(SUFFIXES)}.")
         path.open("rb").close()
     except (FileNotFoundError, NotADirectoryError) as error:
         raise FormatError(f"{path} does not exist; check the path.") from error

@@ -36,12 +36,12 @@ def draw_overview(path: Path, image: Array, heatmap: Array, labelmap: Array, *, 
                 shown = axis.imshow(heat, cmap="inferno", vmin=0, vmax=top, alpha=0.6)
             if labelmap[index].any():
                 axis.contour(labelmap[index] > 0, levels=[0.5], colors="cyan", linewidths=0.9)
-        axes[0, column].set_title(f"slice {index + 1} of {len(image)}", color="0.7", fontsize=8, pad=2)
+        axes[0, column].set_title(f"{index + 1} of {len(image)} slices of the model", color="0.7", fontsize=8, pad=2)
     figure.suptitle(title, color="white", fontsize=12, y=0.985, parse_math=False)
     figure.text(0.5, 0.018, "R is left · research software, not a medical device", color="0.6", fontsize=8, ha="center")
-    figure.subplots_adjust(left=0.005, right=0.94, top=0.9, bottom=0.05)
+    figure.subplots_adjust(left=0.005, right=0.925, top=0.9, bottom=0.05)
     if shown is not None:
-        bar = figure.colorbar(shown, cax=figure.add_axes((0.95, 0.08, 0.012, 0.36)))
+        bar = figure.colorbar(shown, cax=figure.add_axes((0.935, 0.08, 0.012, 0.36)))
         bar.ax.tick_params(colors="0.7", labelsize=7)
         bar.set_label("heat", color="0.7", fontsize=8)
     with warnings.catch_warnings():

@@ -44,11 +44,11 @@ class Result:
 
     @property
     def summary(self) -> str:
-        """One sentence: how many anomalies, how large, where the hottest lies."""
+        """One sentence: how many anomalies, how large, and the centre of the one with the hottest voxel."""
         if not self.findings:
             return "Nothing found"
         total = sum(finding.volume_ml for finding in self.findings)
-        hottest = max(self.findings, key=lambda finding: finding.mean_heat)
+        hottest = max(self.findings, key=lambda finding: finding.peak_heat)
         count = f"{len(self.findings)} anomal{'y' if len(self.findings) == 1 else 'ies'}"
         return f"{count}, {total:.1f} ml; hottest at {place_in_words(hottest)}"
 

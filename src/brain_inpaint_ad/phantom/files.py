@@ -23,7 +23,7 @@ def save_phantom(phantom: Phantom, folder: str | os.PathLike[str], *, overwrite:
     }
     present = [path.name for path in volumes if path.exists()]
     if present and not overwrite:
-        raise OutputError(f"{folder} already holds {', '.join(present)}; choose another folder or ask to overwrite.")
+        raise OutputError(f"{folder} already holds {', '.join(present)}; add --overwrite or choose another folder.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -123,8 +123,8 @@ def labels_to_scan(prepared: Prepared, labels: Array) -> Volume:
     on_model = prepared.image.with_array(labels.astype(np.uint16))
     on_scan = resample(on_model, prepared.scan.grid, interpolator=sitk.sitkLabelLinear)
     on_scan = np.where(prepared.scan_brain, on_scan, 0)
-    present, within = np.unique(np.append(on_scan.ravel(), 0), return_inverse=True)
-    del present  # only its order matters: gaps close, because a label can vanish between thick slices
+    # Gaps close: a label can vanish between thick slices. The 0 at the end keeps background 0 where all is labelled.
+    _, within = np.unique(np.append(on_scan.ravel(), 0), return_inverse=True)
     return prepared.scan.with_array(within[:-1].reshape(on_scan.shape).astype(np.int16), "anomalies")
 
 

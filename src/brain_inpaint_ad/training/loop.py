@@ -31,7 +31,7 @@ class Logger(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class LoopSettings:
-    """iterations: total, resumed ones included; max_minutes: of this call; every: iterations between saves."""
+    """iterations: total, resumed ones included; max_minutes: of this call; save_every, log_every: iterations between."""
 
     iterations: int
     seed: int = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ import torch
 from typer.testing import CliRunner
 
 from brain_inpaint_ad.cli.app import app
+from brain_inpaint_ad.io import write_volume
 from brain_inpaint_ad.nets.unet import UNet, UNetSettings
 from brain_inpaint_ad.phantom import Lesion, Phantom, PhantomSettings, make_phantom, save_phantom
 from brain_inpaint_ad.weights.card import Card
@@ -89,6 +91,18 @@ def a_phantom_scan(a_phantom, tmp_path_factory) -> Path:
 def a_coarse_scan(tmp_path_factory) -> Path:
     """5 mm: prepared in a second."""
     return save_phantom(make_phantom(PhantomSettings(spacing_mm=5.0)), tmp_path_factory.mktemp("coarse"))[0]
+
+
+@pytest.fixture(scope="session")
+def a_healthy_folder(tmp_path_factory) -> Path:
+    """Three phantoms, two to train on and one to validate with."""
+    folder = tmp_path_factory.mktemp("healthy")
+    rows = [("a1", "train"), ("b2", "train"), ("c3", "validation"), ("d4", "test")]
+    for seed, (name, _) in enumerate(rows[:3]):
+        write_volume(make_phantom(PhantomSettings(spacing_mm=4.0, seed=seed)).scan, folder / f"{name}_brain.nii.gz")
+    with (folder / "subjects.csv").open("w", newline="") as stream:
+        csv.writer(stream).writerows([("scan", "split"), *rows])
+    return folder
 
 
 @pytest.fixture

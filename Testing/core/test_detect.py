@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from brain_inpaint_ad.findings import findings_csv, list_findings
 from brain_inpaint_ad.heatmap.incremental import Incremental
 from brain_inpaint_ad.progress import TimeLeft, part_of
 from brain_inpaint_ad.result import FILES
+from brain_inpaint_ad.segmentation import regions
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +37,41 @@ def test_a_recut_is_what_a_new_run_gives_and_runs_no_network(a_result, a_phantom
     assert not np.array_equal(again.labelmap.array, a_result.labelmap.array)
     assert again.report["segmentation"]["scale"] == 400
     assert a_result.report["segmentation"]["scale"] == 75
+
+
+def test_a_second_recut_sorts_no_edges_again(a_result, monkeypatch):
+    once = a_result.resegment(scale=200)
+    monkeypatch.setattr(regions, "build_graph", lambda *_, **__: pytest.fail("edges were sorted again"))
+    twice = once.resegment(scale=300).resegment(scale=200, min_size=20)
+    np.testing.assert_array_equal(twice.labelmap.array, once.labelmap.array)
+
+
+def test_the_volume_is_cut_in_3_d_and_its_hottest_superpixel_spans_slices(
+    a_result, a_phantom_scan, a_tiny_model, run_cli, tmp_path
+):
+    options = ("--model", a_tiny_model, "--rule", "paper", "--segmentation", "volume")
+    assert run_cli("detect", a_phantom_scan, "--out", tmp_path / "out", *options).code == 0
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["segmentation"]["segmentation"] == "volume"
+    solid = a_result.resegment(segmentation="volume")
+    np.testing.assert_array_equal(ad.read_labels(tmp_path / "out" / "anomalies.nii.gz").array, solid.labelmap.array)
+    assert not np.array_equal(solid.labelmap.array, a_result.labelmap.array)
+    (anomaly,) = solid.findings
+    assert anomaly.last_slice - anomaly.first_slice >= 2
+    superpixels = ad.felzenszwalb(solid.prepared.image.array, mask=solid.prepared.brain)
+    heats = [solid.model_heatmap[superpixels == label].mean() for label in range(1, superpixels.max() + 1)]
+    np.testing.assert_array_equal(solid.model_labelmap > 0, superpixels == np.argmax(heats) + 1)
+
+
+def test_every_segmentation_has_its_own_threshold(a_result):
+    with pytest.raises(ad.WeightsError, match=r"not calibrated for .*volume; use --segmentation slices or --rule paper"):
+        a_result.resegment(rule="calibrated", segmentation="volume")
+    both = replace(a_result, thresholds={**a_result.thresholds, "volume_healthy_voxels_1_percent": 0.1})
+    solid = both.resegment(rule="calibrated", segmentation="volume", min_volume_ml=0)
+    assert solid.threshold == solid.report["segmentation"]["threshold"] == 0.1
+    assert solid.resegment(segmentation="slices").threshold == 0.2
+    found = solid.recutter.regions(solid.settings)
+    np.testing.assert_array_equal(solid.model_labelmap > 0, (found.heat > 0.1)[found.labels])
 
 
 def test_the_calibrated_rule_obeys_the_cards_threshold(a_result):

@@ -1,46 +1,19 @@
-"""Superpixels and the choice among them."""
+"""Which superpixels are chosen."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
-from skimage.segmentation import felzenszwalb as skimage_felzenszwalb
 
 import brain_inpaint_ad as ad
-from brain_inpaint_ad.segmentation.select import Regions, SegmentSettings, cut_regions, select_anomalies
+from brain_inpaint_ad.segmentation.recut import cut_regions
+from brain_inpaint_ad.segmentation.select import Regions, SegmentSettings, select_anomalies
 
 
 def an_image(seed: int = 0, shape: tuple[int, int] = (40, 32)) -> np.ndarray:
     smooth = gaussian_filter(np.random.default_rng(seed).random(shape), 2)
     return (smooth - smooth.min()) / np.ptp(smooth)
-
-
-@given(st.integers(0, 1000), st.floats(1, 500), st.floats(0, 2), st.integers(1, 60))
-@settings(max_examples=25, deadline=None)
-def test_the_partition_is_scikit_images(seed, scale, sigma, min_size):
-    image = an_image(seed)
-    ours = ad.felzenszwalb(image, scale=scale, sigma=sigma, min_size=min_size)
-    theirs = skimage_felzenszwalb(image, scale=scale, sigma=sigma, min_size=min_size)
-    pairs = {(a, b) for a, b in zip(ours.ravel().tolist(), theirs.ravel().tolist(), strict=True)}
-    assert len(pairs) == ours.max() == len(np.unique(theirs))  # a one-to-one renaming
-
-
-def test_labels_count_from_one_in_raster_order_of_their_first_pixel():
-    labels = ad.felzenszwalb(an_image(3), scale=20, min_size=5)
-    first_seen = list(dict.fromkeys(labels.ravel().tolist()))
-    assert first_seen == list(range(1, labels.max() + 1))
-
-
-@pytest.mark.parametrize("bad", [an_image() * 255, an_image() - 1, np.full((8, 8), np.nan), np.zeros((2, 8, 8))])
-def test_an_image_outside_zero_to_one_or_not_one_slice_is_refused(bad):
-    with pytest.raises(ad.InputError, match="felzenszwalb takes"):
-        ad.felzenszwalb(bad)
-
-
-def test_a_larger_scale_gives_fewer_regions():
-    counts = [ad.felzenszwalb(an_image(5, (80, 80)), scale=scale, min_size=1).max() for scale in (5, 50, 500)]
-    assert counts[0] > counts[1] > counts[2]
 
 
 def test_regions_lie_in_the_brain_and_their_heat_is_the_mean_over_them():
@@ -69,6 +42,12 @@ def test_the_papers_rule_takes_the_hottest_region_of_every_slice():
     found = select_anomalies(some_regions(), SegmentSettings(rule="paper"), threshold=9, voxel_mm3=1)
     chosen = {label: bool((found[some_regions().labels == label] > 0).all()) for label in range(1, 7)}
     assert chosen == {1: True, 2: False, 3: False, 4: True, 5: True, 6: False}
+
+
+def test_the_papers_rule_takes_the_hottest_region_of_a_volume():
+    volume = replace(some_regions(), slices=np.zeros(7, int))
+    found = select_anomalies(volume, SegmentSettings(rule="paper", segmentation="volume"), threshold=9, voxel_mm3=1)
+    np.testing.assert_array_equal(found > 0, volume.labels == 4)
 
 
 def test_the_calibrated_rule_takes_what_is_hotter_than_the_threshold():
@@ -101,7 +80,7 @@ def test_the_largest_anomaly_is_number_one():
     assert found[0, 0, 0] == 2
 
 
-@pytest.mark.parametrize("bad", [{"rule": "hot"}, {"scale": 0}, {"scale": float("nan")}])
+@pytest.mark.parametrize("bad", [{"rule": "hot"}, {"segmentation": "cubes"}, {"scale": 0}, {"scale": float("nan")}])
 def test_impossible_settings_are_refused(bad):
     with pytest.raises(ad.SettingsError, match="must be"):
         SegmentSettings(**bad)

@@ -1,6 +1,5 @@
 """Training: who is trained on, what is erased, and that a resumed run is the run that was never cut."""
 
-import csv
 import json
 import shutil
 from dataclasses import replace
@@ -10,8 +9,6 @@ import pytest
 import torch
 
 import brain_inpaint_ad as ad
-from brain_inpaint_ad.io import write_volume
-from brain_inpaint_ad.phantom import PhantomSettings, make_phantom
 from brain_inpaint_ad.training import loop
 from brain_inpaint_ad.training.data import Slices, draw_batch, find_subjects
 from brain_inpaint_ad.training.erase import around, erase, paste, sample_windows
@@ -20,18 +17,6 @@ from brain_inpaint_ad.training.losses import critic_loss, fool_loss, l1_inside
 from brain_inpaint_ad.weights.store import load_model
 
 SMALL = InpaintingSettings(width=2, depth=2, spacing_mm=4.0, batch=2)
-
-
-@pytest.fixture(scope="module")
-def a_healthy_folder(tmp_path_factory):
-    """Three phantoms, two to train on and one to validate with."""
-    folder = tmp_path_factory.mktemp("healthy")
-    rows = [("a1", "train"), ("b2", "train"), ("c3", "validation"), ("d4", "test")]
-    for seed, (name, _) in enumerate(rows[:3]):
-        write_volume(make_phantom(PhantomSettings(spacing_mm=4.0, seed=seed)).scan, folder / f"{name}_brain.nii.gz")
-    with (folder / "subjects.csv").open("w", newline="") as stream:
-        csv.writer(stream).writerows([("scan", "split"), *rows])
-    return folder
 
 
 @pytest.fixture(scope="module")

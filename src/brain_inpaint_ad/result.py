@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from .findings import Finding, findings_csv, list_findings
 from .io import resample, write_volume
 from .prepare import Prepared
 from .progress import Progress, silent
-from .segmentation.select import SegmentSettings, cut_regions, select_anomalies
+from .segmentation.recut import Recutter
+from .segmentation.select import SegmentSettings, select_anomalies
 from .volume import Array, Volume
 
 FILES = ("heatmap.nii.gz", "anomalies.nii.gz", "findings.csv", "report.json", "overview.png")
@@ -29,7 +31,8 @@ class Result:
     """heatmap: float32, 0 outside the brain; labelmap: int16, 0 background, 1…N anomalies; both on the scan's own grid.
 
     findings: one row per anomaly; report: settings, model, versions, seconds per stage, all plain JSON.
-    The rest is what `resegment` needs: the prepared scan and the heat on the model grid.
+    The rest is what `resegment` needs: the prepared scan and the heat on the model grid, the thresholds of the model's card,
+    and the recutter, which all results of one heatmap share.
     """
 
     heatmap: Volume
@@ -40,7 +43,13 @@ class Result:
     model_heatmap: Array
     model_labelmap: Array
     settings: SegmentSettings
-    threshold: float | None
+    thresholds: Mapping[str, float]
+    recutter: Recutter = field(repr=False, compare=False)
+
+    @property
+    def threshold(self) -> float | None:
+        """Least heat of an anomalous region under these settings; None when the model is not calibrated for them."""
+        return self.thresholds.get(threshold_name(self.settings.segmentation))
 
     @property
     def summary(self) -> str:
@@ -55,15 +64,16 @@ class Result:
     def resegment(self, **changes: Any) -> Result:
         """The same heatmap cut anew, without running a network: `result.resegment(scale=150)`.
 
-        changes: fields of SegmentSettings (scale, sigma, min_size, rule, min_volume_ml).
+        changes: fields of SegmentSettings (scale, sigma, min_size, rule, min_volume_ml, segmentation).
         """
         return segment(
             self.prepared,
             self.model_heatmap,
             settings=replace(self.settings, **changes),
-            threshold=self.threshold,
+            thresholds=self.thresholds,
             report=self.report,
             heatmap=self.heatmap,
+            recutter=self.recutter,
         )
 
     def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> list[Path]:
@@ -101,21 +111,33 @@ def segment(
     model_heatmap: Array,
     *,
     settings: SegmentSettings,
-    threshold: float | None,
+    thresholds: Mapping[str, float],
     report: dict[str, Any],
     heatmap: Volume | None = None,
+    recutter: Recutter | None = None,
     progress: Progress = silent,
 ) -> Result:
-    """Superpixels, the choice among them, and everything measured on it. Arrays are on the model grid."""
-    check_threshold(threshold, settings)
-    image, brain = prepared.image.array, prepared.brain
-    regions = cut_regions(image, brain, model_heatmap, settings, progress=progress)
+    """Superpixels, the choice among them, and everything measured on it. Arrays are on the model grid.
+
+    thresholds: the card's, of which `threshold_name` is taken; heatmap and recutter: of the same heat, when there are any.
+    """
+    check_threshold(thresholds, settings)
+    threshold = thresholds.get(threshold_name(settings.segmentation))
+    recutter = recutter or make_recutter(prepared, model_heatmap)
+    regions = recutter.regions(settings, progress=progress)
     chosen = select_anomalies(regions, settings, threshold=threshold or 0.0, voxel_mm3=prepared.image.grid.voxel_mm3)
     heatmap = heatmap or prepared.to_scan(model_heatmap)
     labelmap = labels_to_scan(prepared, chosen)
     findings = list_findings(labelmap, heatmap)
     told = {"segmentation": _settings_as_json(settings, threshold), "findings": len(findings)}
-    return Result(heatmap, labelmap, findings, {**report, **told}, prepared, model_heatmap, chosen, settings, threshold)
+    report = {**report, **told}
+    return Result(heatmap, labelmap, findings, report, prepared, model_heatmap, chosen, settings, thresholds, recutter)
+
+
+def make_recutter(prepared: Prepared, model_heatmap: Array) -> Recutter:
+    """What cuts this scan and heat at any settings; spacing goes from SimpleITK's order to that of arrays."""
+    columns, rows, slices = prepared.image.grid.spacing
+    return Recutter(prepared.image.array, prepared.brain, model_heatmap, spacing=(slices, rows, columns))
 
 
 def labels_to_scan(prepared: Prepared, labels: Array) -> Volume:
@@ -123,15 +145,24 @@ def labels_to_scan(prepared: Prepared, labels: Array) -> Volume:
     on_model = prepared.image.with_array(labels.astype(np.uint16))
     on_scan = resample(on_model, prepared.scan.grid, interpolator=sitk.sitkLabelLinear)
     on_scan = np.where(prepared.scan_brain, on_scan, 0)
-    # Gaps close: a label can vanish between thick slices. The 0 at the end keeps background 0 where all is labelled.
-    _, within = np.unique(np.append(on_scan.ravel(), 0), return_inverse=True)
-    return prepared.scan.with_array(within[:-1].reshape(on_scan.shape).astype(np.int16), "anomalies")
+    present = np.bincount(on_scan.ravel()) > 0
+    present[0] = False
+    without_gaps = np.cumsum(present, dtype=np.int16)  # a label can vanish between thick slices
+    return prepared.scan.with_array(without_gaps[on_scan], "anomalies")
 
 
-def check_threshold(threshold: float | None, settings: SegmentSettings) -> None:
-    """Raises WeightsError when the calibrated rule has no threshold to work with."""
-    if threshold is None and settings.rule == "calibrated":
-        raise WeightsError("the model is not calibrated; run brain-inpaint-ad calibrate first, or use --rule paper.")
+def threshold_name(segmentation: str, share: str = "healthy_voxels_1_percent") -> str:
+    """Under which name a card keeps a threshold; regions of a volume have their own. share: one of thresholds.SHARES."""
+    return {"slices": "", "volume": "volume_"}[segmentation] + share
+
+
+def check_threshold(thresholds: Mapping[str, float], settings: SegmentSettings) -> None:
+    """Raises WeightsError when the calibrated rule has no threshold to work with. thresholds: the card's."""
+    if settings.rule != "calibrated" or threshold_name(settings.segmentation) in thresholds:
+        return
+    if settings.segmentation == "volume" and threshold_name("slices") in thresholds:
+        raise WeightsError("the model is not calibrated for --segmentation volume; use --segmentation slices or --rule paper.")
+    raise WeightsError("the model is not calibrated; run brain-inpaint-ad calibrate first, or use --rule paper.")
 
 
 def check_output(folder: Path, *, overwrite: bool) -> None:
@@ -159,6 +190,7 @@ def place_in_words(finding: Finding) -> str:
 
 def _settings_as_json(settings: SegmentSettings, threshold: float | None) -> dict[str, Any]:
     return {
+        "segmentation": settings.segmentation,
         "scale": settings.scale,
         "sigma": settings.sigma,
         "min_size": settings.min_size,

@@ -19,6 +19,21 @@ class Rule(StrEnum):
     paper = "paper"
 
 
+class Engine(StrEnum):
+    """How windows are rebuilt."""
+
+    incremental = "incremental"
+    direct = "direct"
+    paper_strict = "paper-strict"
+
+
+class Segmentation(StrEnum):
+    """What superpixels are cut from."""
+
+    slices = "slices"
+    volume = "volume"
+
+
 def detect(
     # readable=False: typer does not look into files; the core says what is wrong with them.
     scan: Annotated[Path, typer.Argument(help="Brain scan: NIfTI, NRRD or MHA; whole head or brain only.", readable=False)],
@@ -36,6 +51,18 @@ def detect(
         Rule,
         typer.Option(help="calibrated: hotter than healthy scans get, may find nothing; paper: the hottest of every slice."),
     ] = Rule.calibrated,
+    segmentation: Annotated[
+        Segmentation,
+        typer.Option(help="slices: superpixels of each slice by itself; volume: of the whole brain in 3-D, needs numba."),
+    ] = Segmentation.slices,
+    engine: Annotated[
+        Engine,
+        typer.Option(
+            help="incremental: exact and fast; direct: one network run per window, hours; paper-strict: as direct, with the "
+            "minmax over the whole reconstructed slice (needs --rule paper)."
+        ),
+    ] = Engine.incremental,
+    max_memory: Annotated[float, typer.Option(help="MB that slices' features may take while windows are rebuilt.")] = 1000.0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     progress: Annotated[ProgressStyle, typer.Option(help="bar; jsonl: one JSON object per line; none.")] = ProgressStyle.bar,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are already in the folder.")] = False,
@@ -56,6 +83,9 @@ def detect(
             stride_mm=stride_mm,
             scale=scale,
             rule=rule.value,
+            segmentation=segmentation.value,
+            engine=engine.value,
+            max_memory_mb=max_memory,
             device=device,
             progress=part_of(report, 0.0, 0.97),
         )

@@ -14,11 +14,12 @@ def models() -> None:
 
     cards = run(lambda _: shipped_cards(), ProgressStyle.none)
     table = Table()
-    for heading in ("name", "modality", "window", "grid", "trained on", "SHA-256"):
+    for heading in ("name", "method", "modality", "window", "grid", "trained on", "SHA-256"):
         table.add_column(heading, no_wrap=heading in ("name", "SHA-256"))  # these two are for copying
     for card in cards:
         table.add_row(
             card.name,
+            card.method,
             card.modality,
             f"{card.window_mm:g} mm",
             f"{card.rows}×{card.columns} of {card.spacing_mm:g} mm",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -30,6 +31,8 @@ def inpainting(
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the folder.")] = False,
     subjects: Annotated[Path | None, typer.Option(help="CSV of scans and their split (train, validation, test).")] = None,
     width: Annotated[int, typer.Option(help="Channels of the U-Net's first level.")] = 16,
+    depth: Annotated[int, typer.Option(help="Poolings of the U-Net, 1 to 4.")] = 3,
+    start_from: Annotated[str | None, typer.Option(help="Model to begin with: fine-tunes it on your scans.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of weights, slices and windows.")] = 0,
     name: Annotated[str | None, typer.Option(help="Name of the model in its card. [default: the folder's]")] = None,
     data_note: Annotated[str, typer.Option(help="Source and licence of the data, for the model's card.")] = "",
@@ -44,7 +47,57 @@ def inpainting(
         return train(
             data,
             out,
-            settings=InpaintingSettings(window_mm=window_mm, width=width, seed=seed),
+            settings=InpaintingSettings(window_mm=window_mm, width=width, depth=depth, seed=seed),
+            iterations=iterations,
+            max_minutes=max_minutes,
+            resume=resume,
+            subjects=subjects,
+            start_from=start_from,
+            device=device,
+            name=name,
+            data_note=data_note,
+            progress=report,
+        )
+
+    done = run(work, progress, patience_s=SAVE_PATIENCE_S)
+    if progress is not ProgressStyle.jsonl:
+        typer.echo(f"{done} iterations done; weights are in {out}/generator.safetensors; next: brain-inpaint-ad calibrate.")
+
+
+class Masks(StrEnum):
+    """Where R's windows lie while it learns."""
+
+    middle = "middle"
+    brain = "brain"
+
+
+@app.command("loss-predictor")
+def loss_predictor(
+    data: Annotated[Path, typer.Option(help="Folder of healthy NIfTI scans, with subjects.csv in it or above it.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run: checkpoint, TensorBoard, pictures, weights.")],
+    model: Annotated[str, typer.Option(help="The generator whose loss is learned: name or path.")] = "t1-inpaint-32mm",
+    dense: Annotated[bool, typer.Option("--dense", help="R′: one pass per slice, learns on made-up anomalies, too.")] = False,
+    masks: Annotated[Masks, typer.Option(help="R only: windows in the middle third (published) or the brain.")] = Masks.middle,
+    iterations: Annotated[int, typer.Option(help="Batches of 16 to see in all.")] = 5_000,
+    max_minutes: Annotated[float | None, typer.Option(help="Stop after this time; --resume goes on.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the folder.")] = False,
+    subjects: Annotated[Path | None, typer.Option(help="CSV of scans and their split (train, validation, test).")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of weights, slices, windows and anomalies.")] = 0,
+    name: Annotated[str | None, typer.Option(help="Name of the model in its card. [default: the folder's]")] = None,
+    data_note: Annotated[str, typer.Option(help="Source and licence of the data, for the model's card.")] = "",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    progress: Annotated[ProgressStyle, typer.Option(help="bar, jsonl or none.")] = ProgressStyle.bar,
+) -> None:
+    """Train R of Mavropoulos 2021, or the dense R′: predict how large a generator's loss will be."""
+
+    def work(report: Progress) -> int:
+        from ..training.loss_predictor import LossPredictorSettings, train, usual_rate
+
+        return train(
+            data,
+            out,
+            generator=model,
+            settings=LossPredictorSettings(dense=dense, masks=masks.value, rate=usual_rate(dense=dense), seed=seed),
             iterations=iterations,
             max_minutes=max_minutes,
             resume=resume,
@@ -57,4 +110,4 @@ def inpainting(
 
     done = run(work, progress, patience_s=SAVE_PATIENCE_S)
     if progress is not ProgressStyle.jsonl:
-        typer.echo(f"{done} iterations done; weights are in {out}/generator.safetensors; next: brain-inpaint-ad calibrate.")
+        typer.echo(f"{done} iterations done; weights are in {out}/predictor.safetensors; next: brain-inpaint-ad calibrate.")

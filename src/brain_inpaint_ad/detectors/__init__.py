@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import torch
+from torch import Tensor, nn
+
 from ..prepare import Prepared
 from ..progress import Progress
 from ..volume import Array
+from ..weights.card import Card
 
 
 class Detector(Protocol):
@@ -14,3 +18,34 @@ class Detector(Protocol):
 
     def heatmap(self, prepared: Prepared, *, progress: Progress) -> Array:
         """Heat per voxel of the model grid, float32 (slices, rows, columns), 0 outside the brain."""
+
+
+class ModelDetector(Detector, Protocol):
+    """A detector with a network that looks at windows, and what a report says about it."""
+
+    def losses(self, prepared: Prepared, *, progress: Progress) -> tuple[Tensor, Tensor]:
+        """Corners int64 (n, 3) of the windows that touch the brain, and their losses (n,)."""
+
+    @property
+    def card(self) -> Card:
+        """The model."""
+
+    @property
+    def network(self) -> nn.Module:
+        """What runs."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What it computes in."""
+
+    @property
+    def stride_mm(self) -> float:
+        """Step between windows."""
+
+    @property
+    def minmax(self) -> str:
+        """How window losses are normalised."""

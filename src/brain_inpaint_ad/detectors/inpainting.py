@@ -2,63 +2,85 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
 import torch
+from torch import Tensor, nn
 
 from ..devices import is_fast_in_bfloat16
 from ..errors import SettingsError
-from ..heatmap.accumulate import accumulate, window_losses
-from ..heatmap.direct import cut
-from ..heatmap.incremental import Incremental
-from ..heatmap.windows import WindowSettings, window_corners
+from ..heatmap.accumulate import heat_in
+from ..heatmap.direct import rebuild_direct
+from ..heatmap.incremental import MEMORY_MB, Incremental
+from ..heatmap.losses import losses_of, stretch
+from ..heatmap.windows import window_corners
 from ..nets.unet import UNet
-from ..prepare import GridSettings, Prepared
+from ..prepare import Prepared
 from ..progress import Progress, silent
 from ..volume import Array
 from ..weights.card import Card
 
+ENGINES = ("incremental", "direct", "paper-strict")
+
 
 @dataclass(frozen=True, slots=True)
 class InpaintingDetector:
-    """A generator on its device, and how its windows are laid and compared."""
+    """A generator on its device, and how its windows are laid and compared.
+
+    engine: "incremental" is exact and fast; "direct" runs G once per window, in float32; "paper-strict" does that, too, and
+    takes the minmax over the whole reconstructed frame instead of the card's way: as slow, and other heat.
+    memory_mb: bound for the features of slices that the incremental engine holds at once.
+    """
 
     generator: UNet
     card: Card
     device: torch.device
     stride_mm: float = 4.0  # k: 4 pixels of 1 mm in the paper
+    engine: str = "incremental"
+    memory_mb: float = MEMORY_MB
 
     def __post_init__(self) -> None:
+        if self.engine not in ENGINES:
+            raise SettingsError(f"the engine must be one of {', '.join(ENGINES)}, got {self.engine!r}")
+        if not self.memory_mb > 0:
+            raise SettingsError(f"the memory must be above 0 MB, got {self.memory_mb:g}")
         self.generator.to(self.device)
 
     @property
-    def grid(self) -> GridSettings:
-        """The grid scans must be prepared on."""
-        return GridSettings(spacing_mm=self.card.spacing_mm, rows=self.card.rows, columns=self.card.columns)
+    def network(self) -> nn.Module:
+        """What runs."""
+        return self.generator
 
     @property
     def dtype(self) -> torch.dtype:
         """What the windows are rebuilt in: bfloat16 where it is fast, which moves the heat by about 1 in 1,000."""
-        return torch.bfloat16 if is_fast_in_bfloat16(self.device) else torch.float32
+        fast = self.engine == "incremental" and is_fast_in_bfloat16(self.device)
+        return torch.bfloat16 if fast else torch.float32
 
     @property
-    def windows(self) -> WindowSettings:
-        """Window and stride in pixels of the model grid. Raises SettingsError when the stride is no whole number of them."""
-        stride = self.stride_mm / self.card.spacing_mm
-        if not (math.isfinite(stride) and stride >= 1 and stride == round(stride)):
-            raise SettingsError(
-                f"the stride must be a multiple of the model's voxels ({self.card.spacing_mm:g} mm), got {self.stride_mm:g} mm"
-            )
-        return WindowSettings(size=round(self.card.window_mm / self.card.spacing_mm), stride=round(stride))
+    def minmax(self) -> str:
+        """How losses are normalised."""
+        return "frame" if self.engine == "paper-strict" else self.card.minmax
 
     def heatmap(self, prepared: Prepared, *, progress: Progress = silent) -> Array:
         """Mean normalised L1 of the windows that cover a voxel; every window that touches the brain is rebuilt once."""
-        windows = self.windows
+        corners, losses = self.losses(prepared, progress=progress)
+        return heat_in(prepared.brain, losses, corners, size=self.card.windows(self.stride_mm).size)
+
+    def losses(self, prepared: Prepared, *, progress: Progress = silent) -> tuple[Tensor, Tensor]:
+        """Corners int64 (n, 3) of the windows that touch the brain, and their losses (n,)."""
+        windows = self.card.windows(self.stride_mm)
         corners = torch.from_numpy(window_corners(prepared.brain, windows)).to(self.device)
         image = torch.from_numpy(prepared.image.array).to(self.device)
-        rebuilt = Incremental(self.generator, dtype=self.dtype).rebuild(image, corners, size=windows.size, progress=progress)
-        losses = window_losses(cut(image, corners, windows.size), rebuilt, minmax=self.card.minmax)
-        heat = accumulate(losses.cpu(), corners.cpu(), prepared.image.grid.shape, size=windows.size).numpy()
-        return np.where(prepared.brain, heat, 0).astype(np.float32)
+        rebuilt = self._rebuilt(image, corners, windows.size, progress)
+        if self.engine == "paper-strict":
+            return corners, losses_of(rebuilt, stretch(image), corners, size=windows.size, minmax="slice")
+        return corners, losses_of(rebuilt, image, corners, size=windows.size, minmax=self.card.minmax)
+
+    def _rebuilt(self, image: Tensor, corners: Tensor, size: int, progress: Progress) -> Iterator[tuple[Tensor, Tensor]]:
+        if self.engine == "incremental":
+            engine = Incremental(self.generator, dtype=self.dtype)
+            return engine.rebuild(image, corners, size=size, memory_mb=self.memory_mb, progress=progress)
+        strict = self.engine == "paper-strict"
+        return rebuild_direct(self.generator, image, corners, size=size, stretched=strict, progress=progress)

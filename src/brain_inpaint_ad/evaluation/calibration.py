@@ -7,15 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from ..detectors import Detector
 from ..detectors.baselines import IntensityDetector
 from ..errors import InputError
 from ..io import read_scan
-from ..pipeline import THRESHOLD, load_detector
+from ..pipeline import load_detector
 from ..prepare import Prepared, prepare
 from ..progress import Progress, part_of, silent
-from ..segmentation.select import Regions, SegmentSettings, cut_regions, select_anomalies
+from ..result import threshold_name
+from ..segmentation.recut import cut_regions
+from ..segmentation.select import SEGMENTATIONS, Regions, SegmentSettings, select_anomalies
 from ..training.data import find_subjects
+from ..volume import Array
 from ..weights.card import Card
 from ..weights.store import find_model, with_thresholds, write_card
 from .thresholds import SHARES, pooled, region_heats, threshold_for
@@ -41,31 +43,37 @@ def calibrate(
     learned = {s.name for s in chosen} & set(detector.card.training.get("subjects", {}).get("train", []))
     if learned:
         raise InputError(f"{min(learned)} was trained on; calibrate on scans the model has never seen.")
-    cuts: dict[str, list[Regions]] = {"model": [], "intensity": []}
+    cuts: dict[str, dict[str, list[Regions]]] = {"model": {}, "intensity": {}}
     for done, subject in enumerate(chosen):
         part = part_of(progress, done / len(chosen), (done + 1) / len(chosen))
-        prepared = prepare(read_scan(subject.path), settings=detector.grid)
-        cuts["model"].append(_regions(detector, prepared, part))
-        cuts["intensity"].append(_regions(IntensityDetector(), prepared, silent))
+        prepared = prepare(read_scan(subject.path), settings=detector.card.grid)
+        for name, heater in (("model", detector), ("intensity", IntensityDetector())):
+            heat = heater.heatmap(prepared, progress=part if name == "model" else silent)
+            for segmentation in SEGMENTATIONS:
+                cuts[name].setdefault(segmentation, []).append(_regions(prepared, heat, segmentation))
     thresholds = _thresholds(cuts["model"])
     healthy: dict[str, Any] = {
         "scans": [subject.name for subject in chosen],
         "intensity_baseline_thresholds": _thresholds(cuts["intensity"]),
-        **_let_through(cuts["model"], thresholds[THRESHOLD], detector.card.spacing_mm**3),
+        **_let_through(cuts["model"]["slices"], thresholds[threshold_name("slices")], detector.card.spacing_mm**3),
     }
     card = with_thresholds(detector.card, thresholds, healthy)
     write_card(card, find_model(model).with_suffix(".json"))
     return card
 
 
-def _regions(detector: Detector, prepared: Prepared, progress: Progress) -> Regions:
-    heat = detector.heatmap(prepared, progress=progress)
-    return cut_regions(prepared.image.array, prepared.brain, heat, SegmentSettings())
+def _regions(prepared: Prepared, heat: Array, segmentation: str) -> Regions:
+    settings = SegmentSettings(segmentation=segmentation)
+    return cut_regions(prepared.image.array, prepared.brain, heat, settings, spacing=prepared.image.grid.spacing[::-1])
 
 
-def _thresholds(cuts: list[Regions]) -> dict[str, float]:
-    healthy = pooled([region_heats(regions) for regions in cuts])
-    return {name: round(threshold_for(healthy, share), 6) for name, share in SHARES.items()}
+def _thresholds(cuts: dict[str, list[Regions]]) -> dict[str, float]:
+    """By the names of `result.threshold_name`."""
+    return {
+        threshold_name(segmentation, share): round(threshold_for(pooled([region_heats(cut) for cut in members]), part), 6)
+        for segmentation, members in cuts.items()
+        for share, part in SHARES.items()
+    }
 
 
 def _let_through(cuts: list[Regions], threshold: float, voxel_mm3: float) -> dict[str, float]:

@@ -11,19 +11,19 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
-from ..detectors import Detector
+from ..detectors import Detector, ModelDetector
 from ..detectors.baselines import IntensityDetector
-from ..detectors.inpainting import InpaintingDetector
 from ..errors import GeometryError, InputError, OutputError, WeightsError
 from ..files import write_atomically
 from ..io import read_labels, read_scan
-from ..pipeline import THRESHOLD, load_detector
+from ..pipeline import load_detector
 from ..prepare import GridSettings, prepare
 from ..progress import Progress, part_of, silent
-from ..result import segment
-from ..segmentation.select import SegmentSettings
+from ..result import segment, threshold_name
+from ..segmentation.select import SEGMENTATIONS, SegmentSettings
+from ..weights.card import Card
 from .datasets import DATASETS, Case
-from .metrics import Scores, score
+from .metrics import score
 
 Row = dict[str, Any]
 
@@ -81,39 +81,60 @@ def table(rows: list[Row]) -> str:
 
 
 def _score_case(
-    case: Case, detectors: list[InpaintingDetector], place: dict[str, str], kept: dict[str, Row], *, progress: Progress
+    case: Case, detectors: list[ModelDetector], place: dict[str, str], kept: dict[str, Row], *, progress: Progress
 ) -> list[Row]:
-    """Rows of the models and, once, of the baseline with the first model's healthy scans behind its threshold."""
-    runs: list[tuple[str, Detector, InpaintingDetector, dict[str, float]]] = [
+    """Rows of the models and, once, of the baseline with the first model's healthy scans behind its threshold.
+
+    A detector has a row per segmentation that it is calibrated for.
+    """
+    runs: list[tuple[str, Detector, ModelDetector, dict[str, float]]] = [
         (detector.card.name, detector, detector, detector.card.thresholds) for detector in detectors
     ]
     first = detectors[0]
     baseline = first.card.healthy_validation.get("intensity_baseline_thresholds", {})
     runs.append(("intensity only", IntensityDetector(), first, baseline))
-    new = []
+    new: list[Row] = []
     for number, (name, heater, model, thresholds) in enumerate(runs):
-        if THRESHOLD not in thresholds:
+        if threshold_name("slices") not in thresholds:
             raise WeightsError(f"the model {model.card.name} is not calibrated; run brain-inpaint-ad calibrate first.")
-        row: Row = {**place, "case": case.name, "detector": name}
-        made_with = {"model_sha256": model.card.sha256, "threshold": thresholds[THRESHOLD]}
-        key = "/".join(row.values())
-        if key in kept and made_with.items() <= kept[key].items():
-            continue
-        part = part_of(progress, number / len(runs), (number + 1) / len(runs))
-        scores = _scores(case, heater, model.grid, threshold=thresholds[THRESHOLD], progress=part)
-        new.append({**row, **made_with, "key": key, "scores": asdict(scores)})
+        wanted = [row for row in _rows_to_fill(place, case, name, model.card, thresholds) if not _is_kept(row, kept)]
+        if wanted:
+            part = part_of(progress, number / len(runs), (number + 1) / len(runs))
+            new += _filled(wanted, case, heater, model.card.grid, thresholds, progress=part)
     return new
 
 
-def _scores(case: Case, heater: Detector, grid: GridSettings, *, threshold: float, progress: Progress) -> Scores:
+def _rows_to_fill(place: dict[str, str], case: Case, name: str, card: Card, thresholds: dict[str, float]) -> list[Row]:
+    rows = []
+    for segmentation in SEGMENTATIONS:
+        if threshold_name(segmentation) in thresholds:
+            row: Row = {**place, "case": case.name, "detector": name if segmentation == "slices" else f"{name}, {segmentation}"}
+            row["key"] = "/".join(row.values())
+            made_with = {"model_sha256": card.sha256, "threshold": thresholds[threshold_name(segmentation)]}
+            rows.append({**row, "segmentation": segmentation, **made_with})
+    return rows
+
+
+def _is_kept(row: Row, kept: dict[str, Row]) -> bool:
+    return row.items() <= kept.get(row["key"], {}).items()
+
+
+def _filled(
+    rows: list[Row], case: Case, heater: Detector, grid: GridSettings, thresholds: dict[str, float], *, progress: Progress
+) -> list[Row]:
+    """The rows of one detector on one scan with their scores; the heatmap is made once."""
     scan = read_scan(case.scan)
     truth = read_labels(case.truth) if case.truth else None
     if truth is not None and not truth.grid.is_same_place(scan.grid):
         raise GeometryError(f"the truth {truth.name} does not lie on the grid of {scan.name}.")
     prepared = prepare(scan, settings=grid)
     heat = heater.heatmap(prepared, progress=progress)
-    result = segment(prepared, heat, settings=SegmentSettings(), threshold=threshold, report={})
-    return score(result, None if truth is None else truth.array > 0)
+    filled = []
+    for row in rows:
+        settings = SegmentSettings(segmentation=row["segmentation"])
+        result = segment(prepared, heat, settings=settings, thresholds=thresholds, report={})
+        filled.append({**row, "scores": asdict(score(result, None if truth is None else truth.array > 0))})
+    return filled
 
 
 def _group(row: Row) -> tuple[str, str, str]:

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import SettingsError
-
-MINMAX = ("window", "slice")
+from ..volume import Array
 
 
-def window_losses(original: Tensor, rebuilt: Tensor, *, minmax: str) -> Tensor:
-    """Mean absolute difference per window after minmax normalisation w(·) (Nguyen 2020, "Localization System").
-
-    original, rebuilt: (n, size, size) in [0, 1]; returns (n,) in [0, 1].
-    minmax "window": each is stretched to [0, 1] by its own least and greatest value, so that only the pattern counts, not
-    contrast or level; a flat one becomes 0. "slice": by those of the slice, which a prepared slice already has at 0 and 1.
-    """
-    if minmax == "window":
-        original, rebuilt = _stretch(original), _stretch(rebuilt)
-    elif minmax != "slice":
-        raise SettingsError(f"minmax must be one of {MINMAX}, got {minmax!r}")
-    return (original - rebuilt).abs().mean(dim=(1, 2))
+def heat_in(brain: Array, losses: Tensor, corners: Tensor, *, size: int) -> Array:
+    """The heatmap of window losses: float32 of the shape of `brain`, 0 outside it."""
+    heat = accumulate(losses.cpu(), corners.cpu(), brain.shape, size=size).numpy()
+    return np.where(brain, heat, 0).astype(np.float32)
 
 
 def accumulate(losses: Tensor, corners: Tensor, shape: tuple[int, int, int], *, size: int) -> Tensor:
@@ -42,8 +33,3 @@ def _cover(values: Tensor, corners: Tensor, shape: tuple[int, int, int], *, size
     for row, column, sign in ((0, 0, 1), (0, size, -1), (size, 0, -1), (size, size, 1)):
         table.index_put_((index, top + row, left + column), sign * values, accumulate=True)
     return table.cumsum(1).cumsum(2)[:, :rows, :columns]
-
-
-def _stretch(patch: Tensor) -> Tensor:
-    low, high = patch.amin(dim=(1, 2), keepdim=True), patch.amax(dim=(1, 2), keepdim=True)
-    return (patch - low) / (high - low).clamp(min=1e-6)

@@ -2,37 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
 from ..nets.unet import UNet
 from ..progress import Progress, silent
+from .losses import cut, stretch
 
 
 def rebuild_direct(
-    generator: UNet, image: Tensor, corners: Tensor, *, size: int, batch: int = 64, progress: Progress = silent
-) -> Tensor:
-    """What G puts into each window.
+    generator: UNet,
+    image: Tensor,
+    corners: Tensor,
+    *,
+    size: int,
+    batch: int = 64,
+    stretched: bool = False,
+    progress: Progress = silent,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """What G puts into each window; arguments and answers as `Incremental.rebuild`.
 
-    image: float (slices, rows, columns) on the generator's device; corners: (n, 3) slice, row, column.
-    Returns float32 (n, size, size).
+    stretched: take the minmax w(·) of each whole reconstructed frame first, as Nguyen 2020 may be read to the letter. Only
+    this loop can: it is the only one that has whole frames.
     """
     generator.eval()
-    parts = []
-    with torch.inference_mode():
-        for start in range(0, len(corners), batch):
-            progress(start / len(corners), "erasing and rebuilding")
-            chunk = corners[start : start + batch]
-            filled = generator(_erased(image, chunk, size)).float()[:, 0]
-            parts.append(cut(filled, _numbered(chunk), size))
-    return torch.cat(parts)
-
-
-def cut(image: Tensor, corners: Tensor, size: int) -> Tensor:
-    """The windows of an image (slices, rows, columns): (n, size, size)."""
-    reach = torch.arange(size, device=image.device)
-    index, top, left = corners.unbind(1)
-    return image[index[:, None, None], (top[:, None] + reach)[:, :, None], (left[:, None] + reach)[:, None, :]]
+    for start in range(0, len(corners), batch):
+        progress(start / len(corners), "erasing and rebuilding")
+        which = torch.arange(start, min(start + batch, len(corners)), device=corners.device)
+        with torch.inference_mode():
+            frames = generator(_erased(image, corners[which], size)).float()[:, 0]
+            windows = cut(stretch(frames) if stretched else frames, _numbered(corners[which]), size)
+        yield which, windows
 
 
 def _erased(image: Tensor, corners: Tensor, size: int) -> Tensor:

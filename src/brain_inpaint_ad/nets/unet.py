@@ -32,7 +32,7 @@ class UNet(nn.Module):
     """Generator of Nguyen 2020 ("Architecture Details"): contracting and expanding path with skip connections.
 
     Input (batch, 2, rows, columns): the slice with the window set to 0, and the window as 1 in a field of 0.
-    Output (batch, 1, rows, columns) in (0, 1). rows and columns must be divisible by 2**depth.
+    Output (batch, 1, rows, columns) in (0, 1). Sides that 2**depth does not divide are padded with zeros inside.
 
     Only operations with a bounded reach (convolution, BatchNorm, pooling by 2, transposed convolution by 2): the exact
     incremental evaluation in `heatmap.incremental` depends on it.
@@ -51,13 +51,19 @@ class UNet(nn.Module):
 
     def forward(self, erased: Tensor) -> Tensor:
         skips = []
-        features = self.encoder[0](erased)
+        features = self.encoder[0](padded_to_multiple(erased, 2**self.settings.depth))
         for encode in self.encoder[1:]:
             skips.append(features)
             features = encode(functional.max_pool2d(features, 2))
         for level in reversed(range(len(self.decoder))):
             features = self.decoder[level](torch.cat([skips[level], self.upsample[level](features)], dim=1))
-        return torch.sigmoid(self.head(features))
+        return torch.sigmoid(self.head(features))[..., : erased.shape[-2], : erased.shape[-1]]
+
+
+def padded_to_multiple(image: Tensor, unit: int) -> Tensor:
+    """Zeros below and to the right of (…, rows, columns) until `unit` divides both."""
+    rows, columns = image.shape[-2:]
+    return functional.pad(image, (0, -columns % unit, 0, -rows % unit))
 
 
 def double_conv(before: int, after: int) -> nn.Sequential:

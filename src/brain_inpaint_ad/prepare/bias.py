@@ -8,29 +8,47 @@ from contextlib import contextmanager
 import numpy as np
 import SimpleITK as sitk
 
-from ..io import to_image
 from ..volume import Array, Volume
 
 WORK_SPACING_MM = 4.0  # a bias field varies over centimetres; 4 mm keeps N4 at one to three seconds
 ITERATIONS = (30, 30, 20)
+_MARGIN_MM = 10.0  # as the brain-only training scans have
 
 
 def correct_bias(scan: Volume, brain: Array) -> Array:
-    """`scan` divided by its estimated bias field inside `brain`, 0 outside; float32, scan's shape."""
-    values = scan.array.astype(np.float32)
-    top = np.percentile(values[brain], 99)
+    """`scan` divided by its estimated bias field inside `brain`, 0 outside; float32, scan's shape.
+
+    N4 sees the brain with a margin, whatever lies around it in the file: its splines span what it is given, and brain-only
+    scans come cut to the brain or in wide fields of zeros.
+    """
+    box = _box_around(brain, [_MARGIN_MM / spacing for spacing in scan.grid.spacing[::-1]])
+    values = scan.array[box].astype(np.float32)
+    top = np.percentile(values[brain[box]], 99)
     # N4 works on logarithms: bring the scale to a fixed one and keep away from zero.
     positive = np.clip(values * (1000.0 / top), 1.0, None) if top > 0 else np.ones_like(values)
-    image = to_image(scan.with_array(positive))
-    mask = to_image(scan.with_array(brain))
+    image, mask = sitk.GetImageFromArray(positive), sitk.GetImageFromArray(brain[box].astype(np.uint8))
+    for part in (image, mask):
+        part.SetSpacing(scan.grid.spacing)
     factors = [max(1, round(WORK_SPACING_MM / spacing)) for spacing in scan.grid.spacing]
-    factors = [min(factor, size // 4) for factor, size in zip(factors, scan.grid.size, strict=True)]
+    factors = [min(factor, max(1, size // 4)) for factor, size in zip(factors, image.GetSize(), strict=True)]
     n4 = sitk.N4BiasFieldCorrectionImageFilter()
     n4.SetMaximumNumberOfIterations(ITERATIONS)
     with _one_thread():
         n4.Execute(sitk.Shrink(image, factors), sitk.Shrink(mask, factors))
         field = np.exp(sitk.GetArrayFromImage(n4.GetLogBiasFieldAsImage(image)))
-    return np.where(brain, values / field, 0).astype(np.float32)
+    corrected = np.zeros(scan.array.shape, dtype=np.float32)
+    corrected[box] = np.where(brain[box], values / field, 0)
+    return corrected
+
+
+def _box_around(brain: Array, margin: list[float]) -> tuple[slice, ...]:
+    """The part of the array that holds the brain and, where there is that much, `margin` voxels along each axis."""
+    box = []
+    for axis, extra in enumerate(margin):
+        others = tuple(other for other in range(brain.ndim) if other != axis)
+        present = np.flatnonzero(brain.any(axis=others))
+        box.append(slice(max(0, int(present[0] - extra)), min(brain.shape[axis], int(present[-1] + extra) + 2)))
+    return tuple(box)
 
 
 @contextmanager

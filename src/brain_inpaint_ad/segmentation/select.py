@@ -1,4 +1,4 @@
-"""Which superpixels are anomalies: the hottest of each slice (paper), or those hotter than healthy brains get (calibrated)."""
+"""Which superpixels are anomalies: the hottest (paper), or those hotter than healthy brains get (calibrated)."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ import numpy as np
 from scipy import ndimage
 
 from ..errors import SettingsError
-from ..progress import Progress, silent
 from ..volume import Array
-from .felzenszwalb import felzenszwalb
 
 RULES = ("calibrated", "paper")
+SEGMENTATIONS = ("slices", "volume")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentSettings:
-    """scale, sigma, min_size: Felzenszwalb's (pixels of the model grid); rule: one of RULES."""
+    """scale, sigma, min_size: Felzenszwalb's (pixels of the model grid, voxels in the volume); rule: one of RULES.
+
+    segmentation: one of SEGMENTATIONS. "slices" cuts every axial slice by itself, "volume" the whole brain at once: an
+    anomaly is then a union of 3-D superpixels, and does not flicker between slices.
+    """
 
     scale: float = 75.0  # as published
     sigma: float = 0.8  # scikit-image's default, as published
@@ -27,8 +30,11 @@ class SegmentSettings:
     # Calibrated rule: smaller specks are dropped. Windows of 32 mm see little below 2 cm; most of what healthy validation
     # heads show above the threshold measures 1 to 3 ml.
     min_volume_ml: float = 5.0
+    segmentation: str = "slices"
 
     def __post_init__(self) -> None:
+        if self.segmentation not in SEGMENTATIONS:
+            raise SettingsError(f"the segmentation must be one of {', '.join(SEGMENTATIONS)}, got {self.segmentation!r}")
         if self.rule not in RULES:
             raise SettingsError(f"the rule must be one of {', '.join(RULES)}, got {self.rule!r}")
         if not (self.scale > 0 and math.isfinite(self.scale)):
@@ -40,10 +46,10 @@ class SegmentSettings:
 
 @dataclass(frozen=True, slots=True)
 class Regions:
-    """Superpixels of all slices with their heat.
+    """Superpixels with their heat.
 
     labels: int32 (slices, rows, columns), 1…N over the whole volume, 0 outside the brain; heat: float (N + 1,), mean over
-    the region's brain voxels, heat[0] = 0; slices: int (N + 1,), the slice of each region.
+    the region's brain voxels, heat[0] = 0; slices: int (N + 1,), the slice of each region, all 0 for those of a volume.
     """
 
     labels: Array
@@ -51,28 +57,11 @@ class Regions:
     slices: Array
 
 
-def cut_regions(
-    image: Array, brain: Array, heatmap: Array, settings: SegmentSettings, *, progress: Progress = silent
-) -> Regions:
-    """Felzenszwalb on every axial slice that shows brain. Arrays (slices, rows, columns) on one grid."""
-    labels = np.zeros(image.shape, dtype=np.int32)
-    slices = [0]
-    for index in np.flatnonzero(brain.any(axis=(1, 2))):
-        progress(index / len(image), "cutting superpixels")
-        regions = felzenszwalb(image[index], scale=settings.scale, sigma=settings.sigma, min_size=settings.min_size)
-        present, within = np.unique(regions[brain[index]], return_inverse=True)
-        labels[index][brain[index]] = within + len(slices)
-        slices += [int(index)] * len(present)
-    heat = ndimage.mean(heatmap, labels, index=np.arange(len(slices)))
-    heat[0] = 0
-    return Regions(labels, np.asarray(heat), np.asarray(slices))
-
-
 def select_anomalies(regions: Regions, settings: SegmentSettings, *, threshold: float, voxel_mm3: float) -> Array:
     """Labelmap int32 of the regions' shape: 0 background, 1…N anomalies, largest first; all 0 when nothing is found.
 
     threshold: least heat of a region under the calibrated rule, taken from healthy scans; the paper's rule ignores it and
-    answers always, once per slice.
+    answers always: the hottest region of every slice, or of the whole volume when that was cut in 3-D.
     """
     chosen = _hottest_of_each_slice(regions) if settings.rule == "paper" else regions.heat > threshold
     chosen[0] = False

@@ -6,20 +6,38 @@ import torch
 from torch import Tensor
 
 
-def sample_windows(brain: Tensor, size: int, rng: torch.Generator) -> Tensor:
+def sample_corners(brain: Tensor, size: int, rng: torch.Generator) -> Tensor:
     """One window per slice, centred on a random brain voxel and pushed inside the slice.
 
-    brain: bool (batch, rows, columns), each with some brain; size: side γ in pixels. Returns float (batch, 1, rows, columns),
-    1 inside the window. Equal `rng` state gives equal windows.
+    brain: bool (batch, rows, columns), each with some brain; size: side γ in pixels. Returns int64 (batch, 3): slice, row,
+    column of the upper left corner. Equal `rng` state gives equal windows.
     """
     _, rows, columns = brain.shape
     noise = torch.rand(brain.shape, generator=rng, device=rng.device).to(brain.device)
     centres = (noise * brain).flatten(1).argmax(dim=1)
-    top = (centres // columns - size // 2).clamp(0, rows - size)[:, None]
-    left = (centres % columns - size // 2).clamp(0, columns - size)[:, None]
+    top = (centres // columns - size // 2).clamp(0, rows - size)
+    left = (centres % columns - size // 2).clamp(0, columns - size)
+    return torch.stack([torch.arange(len(brain), device=brain.device), top, left], dim=1)
+
+
+def middle_corners(brain: Tensor, size: int, rng: torch.Generator) -> Tensor:
+    """As `sample_corners`, but anywhere in the middle third of rows and columns (Mavropoulos 2021, "Proposed Model")."""
+    count, rows, columns = brain.shape
+    parts = [torch.arange(count, device=brain.device)]
+    for length in (rows, columns):
+        first, room = length // 3, max(length // 3 - size, 0)
+        start = torch.randint(first, first + room + 1, (count,), generator=rng, device=rng.device).to(brain.device)
+        parts.append(start.clamp(max=length - size))
+    return torch.stack(parts, dim=1)
+
+
+def sample_windows(brain: Tensor, size: int, rng: torch.Generator) -> Tensor:
+    """The windows of `sample_corners` as float (batch, 1, rows, columns), 1 inside."""
+    _, rows, columns = brain.shape
+    _, top, left = sample_corners(brain, size, rng).unbind(1)
     row, column = torch.arange(rows, device=brain.device), torch.arange(columns, device=brain.device)
-    inside_rows = (row >= top) & (row < top + size)
-    inside_columns = (column >= left) & (column < left + size)
+    inside_rows = (row >= top[:, None]) & (row < top[:, None] + size)
+    inside_columns = (column >= left[:, None]) & (column < left[:, None] + size)
     return (inside_rows[:, :, None] & inside_columns[:, None, :]).float()[:, None]
 
 

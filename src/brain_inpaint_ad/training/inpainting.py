@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-import json
-import shlex
-import sys
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from .. import __version__
 from ..devices import autocast, pick_device
-from ..errors import OutputError, SettingsError, TrainingError
+from ..errors import SettingsError
 from ..nets.critic import Critic
 from ..nets.unet import UNet, UNetSettings
 from ..prepare import GridSettings
 from ..progress import Progress, part_of, silent
 from ..weights.card import Card
-from ..weights.store import save_model
+from ..weights.store import load_generator, save_model
 from . import loop
-from .data import Slices, Subject, draw_batch, find_subjects, load_slices
+from .data import Slices, draw_batch, find_subjects
 from .erase import around, erase, paste, sample_windows
 from .losses import critic_loss, fool_loss, l1_inside
+from .run import load_splits, run_folder, save_picture, tensorboard, training_facts, write_record
 
 WINDOWS_MM = (8, 16, 32, 64)  # the sizes of the paper
 _VALIDATION_SEED = 20201
@@ -40,7 +36,7 @@ class InpaintingSettings:
     window_mm: float = 32.0
     spacing_mm: float = 2.0
     width: int = 16
-    depth: int = 4
+    depth: int = 3  # a fourth level costs a window three times as much, see docs/benchmarks
     batch: int = 16  # as published
     rate_generator: float = 1e-4  # α_G, as published
     rate_critic: float = 1e-3  # α_D, as published
@@ -73,12 +69,17 @@ class Nets:
     critic_optimiser: torch.optim.Optimizer
 
 
-def build(settings: InpaintingSettings, device: torch.device) -> Nets:
-    """Freshly initialised networks; equal seeds give equal weights, whatever else uses random numbers."""
+def build(settings: InpaintingSettings, device: torch.device, *, start: UNet | None = None) -> Nets:
+    """Freshly initialised networks; equal seeds give equal weights, whatever else uses random numbers.
+
+    start: a generator whose weights G begins with; it may have more levels. Raises SettingsError when the shapes differ.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         generator = UNet(UNetSettings(width=settings.width, depth=settings.depth))
         critic = Critic()
+    if start is not None:
+        _begin_with(generator, start)
     generator.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     critic.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     # β₁ = 0.5 is usual for GANs (Radford 2016); the paper names only the rates.
@@ -88,6 +89,18 @@ def build(settings: InpaintingSettings, device: torch.device) -> Nets:
         torch.optim.Adam(generator.parameters(), settings.rate_generator, betas=(0.5, 0.999)),
         torch.optim.Adam(critic.parameters(), settings.rate_critic, betas=(0.5, 0.999)),
     )
+
+
+def _begin_with(generator: UNet, start: UNet) -> None:
+    given = start.state_dict()
+    try:
+        generator.load_state_dict({key: given[key] for key in generator.state_dict()})
+    except (KeyError, RuntimeError) as error:
+        have, want = start.settings, generator.settings
+        raise SettingsError(
+            f"a U-Net of width {want.width} and depth {want.depth} cannot start from one of width {have.width} "
+            f"and depth {have.depth}."
+        ) from error
 
 
 def training_step(nets: Nets, image: Tensor, window: Tensor, settings: InpaintingSettings) -> dict[str, Tensor]:
@@ -131,6 +144,7 @@ def train(
     max_minutes: float | None = None,
     resume: bool = False,
     subjects: Path | None = None,
+    start_from: str | None = None,
     device: str = "auto",
     name: str | None = None,
     data_note: str = "",
@@ -138,35 +152,37 @@ def train(
 ) -> int:
     """Train on the scans below `data`; everything lands in the folder `out`. Returns iterations done.
 
-    name: of the model, default the folder's; data_note: source and licence of the data, for the model's card.
+    start_from: name or path of a generator to begin with; name: of the model, default the folder's; data_note: source and
+    licence of the data, for the model's card.
     The weights with their card are `generator.safetensors` and `generator.json`.
     Raises TrainingError, InputError or SettingsError with what to do.
     """
     limits = loop.LoopSettings(iterations=iterations, seed=settings.seed, max_minutes=max_minutes)
     where = pick_device(device)
     listed = find_subjects(data, subjects)
-    out = _run_folder(out, resume=resume)
-    nets = build(settings, where)
+    out = run_folder(out, resume=resume)
+    start, origin = _start(start_from)
+    nets = build(settings, where, start=start)
     state = loop.State(
         {"generator": nets.generator, "critic": nets.critic},
         {"generator": nets.generator_optimiser, "critic": nets.critic_optimiser},
-        {**asdict(settings), "subjects": {subject.name: subject.split for subject in listed}},
+        {**asdict(settings), "start_from": origin, "subjects": {subject.name: subject.split for subject in listed}},
     )
     if resume:
         loop.load(state, out / loop.CHECKPOINT)  # refused now rather than after every scan was prepared
-    train_slices, validation = _load_splits(listed, out / "prepared", settings.grid, progress=part_of(progress, 0, 0.1))
-    _write_record(out, settings, listed)
+    train_slices, validation = load_splits(listed, out / "prepared", settings.grid, progress=part_of(progress, 0, 0.1))
+    write_record(out, asdict(settings), listed)
 
     def step(rng: torch.Generator) -> dict[str, Tensor]:
         image, brain = draw_batch(train_slices, settings.batch, rng)
         window = sample_windows(brain, settings.window_pixels, rng)
         return training_step(nets, image.to(where), window.to(where), settings)
 
-    with closing(_tensorboard(out)) as board:
+    with closing(tensorboard(out)) as board:
         inspect = _inspector(nets.generator, validation, settings, board=board, folder=out)
         done = loop.run(state, step, limits, folder=out, logger=board, inspect=inspect, progress=part_of(progress, 0.1, 1))
         figures = inspect(done)
-    training = _training_facts(settings, listed, iterations=done, note=data_note)
+    training = {**training_facts(asdict(settings), listed, iterations=done, note=data_note), "start_from": origin}
     save_model(
         nets.generator,
         out / "generator.safetensors",
@@ -187,29 +203,12 @@ def rebuild_windows(generator: UNet, image: Tensor, window: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
-def _run_folder(out: Path, *, resume: bool) -> Path:
-    begun = (out / loop.CHECKPOINT).exists()
-    if begun and not resume:
-        raise TrainingError(f"{out} already holds a training run; add --resume to continue it or choose another folder.")
-    if resume and not begun:
-        raise TrainingError(f"{out} holds no checkpoint to resume from; leave --resume away to start.")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{out} cannot be made ({error.strerror}); choose another --out folder.") from error
-    return out
-
-
-def _load_splits(listed: list[Subject], cache: Path, grid: GridSettings, *, progress: Progress) -> tuple[Slices, Slices]:
-    chosen = {split: [s for s in listed if s.split == split] for split in ("train", "validation")}
-    for split, members in chosen.items():
-        if not members:
-            raise TrainingError(f"the subject table has no scans in the split {split}; both train and validation are needed.")
-    share = len(chosen["train"]) / (len(chosen["train"]) + len(chosen["validation"]))
-    return (
-        load_slices(chosen["train"], cache, grid=grid, progress=part_of(progress, 0, share)),
-        load_slices(chosen["validation"], cache, grid=grid, progress=part_of(progress, share, 1)),
-    )
+def _start(model: str | None) -> tuple[UNet | None, dict[str, str]]:
+    """The generator to begin with, and its name and SHA-256 for checkpoint and card."""
+    if model is None:
+        return None, {}
+    generator, card = load_generator(model)
+    return generator, {"name": card.name, "sha256": card.sha256}
 
 
 def _inspector(
@@ -233,33 +232,10 @@ def _inspector(
         strip = torch.cat([image * (1 - window), pasted, image], dim=2)[:8, 0]  # erased, rebuilt, truth: one below the other
         picture = torch.cat(list(strip), dim=1).clamp(0, 1).numpy()
         board.add_image("validation/erased_rebuilt_truth", picture, iteration, dataformats="HW")
-        _save_picture(picture, folder / "samples.png")
+        save_picture(picture, folder / "samples.png")
         return {tag: round(value, 4) for tag, value in figures.items()}
 
     return inspect
-
-
-def _save_picture(picture: np.ndarray, path: Path) -> None:
-    from skimage.io import imsave
-
-    imsave(path, (picture * 255).round().astype(np.uint8), check_contrast=False)
-
-
-def _write_record(out: Path, settings: InpaintingSettings, listed: list[Subject]) -> None:
-    """Who was trained on: needed for the model card and to keep test subjects out."""
-    record = {"settings": asdict(settings), "subjects": {s.name: s.split for s in listed}}
-    (out / "run.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-
-
-def _training_facts(settings: InpaintingSettings, listed: list[Subject], *, iterations: int, note: str) -> dict[str, Any]:
-    return {
-        "data": note or "not stated",
-        "subjects": {split: [s.name for s in listed if s.split == split] for split in ("train", "validation")},
-        "iterations": iterations,
-        "settings": asdict(settings),
-        "command": shlex.join(["brain-inpaint-ad", *sys.argv[1:]]),
-        "version": __version__,
-    }
 
 
 def _card(
@@ -284,12 +260,3 @@ def _card(
         healthy_validation=validation,
         sha256=digest,
     )
-
-
-def _tensorboard(out: Path) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        advice = 'training logs to TensorBoard, which is missing; run: pip install "brain-inpaint-ad[train]"'
-        raise TrainingError(advice) from error
-    return SummaryWriter(str(out / "tensorboard"))

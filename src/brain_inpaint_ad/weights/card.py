@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from ..errors import WeightsError
+from ..errors import SettingsError, WeightsError
+from ..heatmap.losses import MINMAX
+from ..heatmap.windows import WindowSettings
+from ..prepare import GridSettings
+
+METHODS = ("inpainting", "loss-prediction", "dense-loss-prediction")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
     """One model. All of it is plain JSON.
 
-    method: which detector reads it; modality: what scans it knows; window_mm: side γ; width and depth: of the U-Net;
-    spacing_mm, rows, columns: the model grid; minmax: how window losses are normalised (heatmap.accumulate);
+    method: one of METHODS, says which detector reads it; modality: what scans it knows; window_mm: side γ; width and depth:
+    channels of the first level and number of poolings; spacing_mm, rows, columns: the model grid; minmax: how window losses
+    are normalised (heatmap.losses);
     thresholds: least heat of an anomalous region, by the share of healthy brain it lets through (see evaluation.thresholds);
     training: data, licence, split, iterations, command; healthy_validation: figures on scans never trained on;
     sha256: of the safetensors file.
@@ -39,6 +46,20 @@ class Card:
     healthy_validation: dict[str, Any]
     sha256: str
 
+    @property
+    def grid(self) -> GridSettings:
+        """The grid scans must be prepared on."""
+        return GridSettings(spacing_mm=self.spacing_mm, rows=self.rows, columns=self.columns)
+
+    def windows(self, stride_mm: float) -> WindowSettings:
+        """Window and stride in pixels of the model grid. Raises SettingsError when the stride is no whole number of them."""
+        stride = stride_mm / self.spacing_mm
+        if not (math.isfinite(stride) and stride >= 1 and stride == round(stride)):
+            raise SettingsError(
+                f"the stride must be a multiple of the model's voxels ({self.spacing_mm:g} mm), got {stride_mm:g} mm"
+            )
+        return WindowSettings(size=round(self.window_mm / self.spacing_mm), stride=round(stride))
+
     def to_json(self) -> str:
         """Readable JSON."""
         return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
@@ -55,7 +76,10 @@ def read_card(path: Path) -> Card:
     if not isinstance(content, dict) or set(content) != names:
         odd = sorted(names ^ set(content)) if isinstance(content, dict) else ["no object"]
         raise WeightsError(f"{path} is no model card of this version (differing: {', '.join(odd)}); update the model.")
-    return Card(**content)
+    card = Card(**content)
+    if card.method not in METHODS or card.minmax not in MINMAX:
+        raise WeightsError(f"{path} asks for the method {card.method!r} with minmax {card.minmax!r}; update the program.")
+    return card
 
 
 def sha256_of(path: Path) -> str:

@@ -9,9 +9,11 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from ..errors import WeightsError
 from ..files import write_atomically
+from ..nets.predictor import LossPredictor
 from ..nets.unet import UNet, UNetSettings
 from .card import Card, read_card, sha256_of
 
@@ -33,28 +35,42 @@ def find_model(name: str) -> Path:
     return path
 
 
-def load_model(name: str) -> tuple[UNet, Card]:
-    """Generator in evaluation mode, float32 on the CPU, and its card. Raises WeightsError."""
+def load_model(name: str) -> tuple[nn.Module, Card]:
+    """Network in evaluation mode, float32 on the CPU, and its card. Raises WeightsError."""
     path = find_model(name)
     card = read_card(path.with_suffix(".json"))
     if sha256_of(path) != card.sha256:
         raise WeightsError(f"{path} is not the file its card describes (SHA-256 differs); install the model again.")
-    generator = UNet(UNetSettings(width=card.width, depth=card.depth))
+    network = _network(card)
     try:
         stored = load_file(path)
-        generator.load_state_dict({key: t.float() if t.is_floating_point() else t for key, t in stored.items()})
+        network.load_state_dict({key: t.float() if t.is_floating_point() else t for key, t in stored.items()})
     except (SafetensorError, RuntimeError, OSError) as error:
-        raise WeightsError(f"{path} does not hold a U-Net of width {card.width} and depth {card.depth}.") from error
-    if not all(torch.isfinite(value).all() for value in generator.state_dict().values()):
+        raise WeightsError(f"{path} does not hold the network its card describes ({card.method}).") from error
+    if not all(torch.isfinite(value).all() for value in network.state_dict().values()):
         raise WeightsError(f"{path} holds NaN or infinite weights; install the model again.")
-    return generator.eval(), card
+    return network.eval(), card
 
 
-def save_model(generator: UNet, path: Path, make_card: Callable[[str], Card]) -> Card:
+def load_generator(name: str) -> tuple[UNet, Card]:
+    """As `load_model`, for work that needs a generator. Raises WeightsError when the model is something else."""
+    network, card = load_model(name)
+    if card.method != "inpainting" or not isinstance(network, UNet):
+        raise WeightsError(f"{card.name} is no generator (its method is {card.method}); name an inpainting model.")
+    return network, card
+
+
+def _network(card: Card) -> nn.Module:
+    if card.method == "loss-prediction":
+        return LossPredictor()
+    return UNet(UNetSettings(width=card.width, depth=card.depth))
+
+
+def save_model(network: nn.Module, path: Path, make_card: Callable[[str], Card]) -> Card:
     """Write half-precision weights and the card that `make_card` makes from their SHA-256."""
     half = {
         key: value.detach().cpu().half().contiguous() if value.is_floating_point() else value.cpu().contiguous()
-        for key, value in generator.state_dict().items()
+        for key, value in network.state_dict().items()
     }
     with write_atomically(path) as temporary:
         save_file(half, temporary)

@@ -1,0 +1,207 @@
+"""How well a predictor stands in for the generator whose loss it learned: one table, made on scans neither was trained on."""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from .. import __version__
+from ..detectors import ModelDetector
+from ..errors import OutputError, SettingsError
+from ..files import write_atomically
+from ..heatmap.accumulate import heat_in
+from ..heatmap.losses import rank_correlation
+from ..io import read_labels, read_scan, resample
+from ..pipeline import load_detector
+from ..prepare import Prepared, prepare
+from ..progress import Progress, part_of, silent
+from ..segmentation.recut import cut_regions
+from ..segmentation.select import SegmentSettings
+from ..volume import Array
+from .datasets import DATASETS, Case
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """One predictor on one scan beside the generator.
+
+    mean_difference, window_correlation: of the window losses, absolute and Spearman's ρ; heat_correlation: ρ of the heatmaps
+    over brain voxels; same_hottest: share of slices in which both find the same superpixel hottest, among those of at least
+    100 voxels (4 cm² at 2 mm); chance is one in `superpixels`. auroc, auroc_generator: of the heatmaps against the truth,
+    None for a healthy scan; seconds, seconds_generator: for the window losses.
+    """
+
+    mean_difference: float
+    window_correlation: float
+    heat_correlation: float
+    same_hottest: float
+    superpixels: float
+    auroc: float | None
+    auroc_generator: float | None
+    seconds: float
+    seconds_generator: float
+
+
+def compare(
+    dataset: str,
+    data: Path,
+    out: Path,
+    *,
+    generator: str,
+    predictors: list[str],
+    split: str = "validation",
+    every: int = 1,
+    device: str = "auto",
+    command: str = "",
+    progress: Progress = silent,
+) -> str:
+    """Run generator and predictors on the scans of one split; write comparison.json into `out`; return the table (Markdown).
+
+    every: look at each n-th slice only, for predictors that take minutes.
+    """
+    if every < 1:
+        raise SettingsError(f"every must be 1 or more, got {every}")
+    if dataset not in DATASETS:
+        raise SettingsError(f"there is no data set {dataset!r}; known are {', '.join(sorted(DATASETS))}.")
+    teacher = load_detector(generator, device=device)
+    pupils = [load_detector(name, device=device) for name in predictors]
+    cases = DATASETS[dataset](data, split)
+    rows: list[dict[str, Any]] = []
+    for done, case in enumerate(cases):
+        part = part_of(progress, done / len(cases), (done + 1) / len(cases))
+        for pupil, agreement in zip(pupils, _compare_case(case, teacher, pupils, every, progress=part), strict=True):
+            model = {"predictor": pupil.card.name, "sha256": pupil.card.sha256, "parameters": _parameters(pupil)}
+            rows.append({"dataset": dataset, "split": split, "case": case.name, **model, **asdict(agreement)})
+    made_by = {"command": command, "version": __version__, "machine": platform.machine(), "every": every}
+    made_by |= {
+        "generator": teacher.card.name,
+        "generator_sha256": teacher.card.sha256,
+        "generator_parameters": _parameters(teacher),
+    }
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with write_atomically(out / "comparison.json") as temporary:
+            temporary.write_text(json.dumps({**made_by, "rows": rows}, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{out} cannot be written ({error.strerror}); choose another --out folder.") from error
+    return table(rows, generator_parameters=_parameters(teacher))
+
+
+def table(rows: list[dict[str, Any]], *, generator_parameters: int) -> str:
+    """Markdown: one line per predictor, and one for the generator; means over scans ± standard deviation."""
+    lines = [
+        "| data (split, n) | network | parameters | loss: mean difference | loss: ρ | heatmap: ρ "
+        "| same hottest superpixel | AUROC | seconds |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name in dict.fromkeys(row["predictor"] for row in rows):
+        group = [row for row in rows if row["predictor"] == name]
+        place = f"{group[0]['dataset']} ({group[0]['split']}, {len(group)})"
+        chance = 1 / np.mean([row["superpixels"] for row in group])
+        cells = [
+            place,
+            name,
+            f"{group[0]['parameters']:,}",
+            *(
+                _mean(group, key, 4 if key == "mean_difference" else 3)
+                for key in ("mean_difference", "window_correlation", "heat_correlation")
+            ),
+            f"{_mean(group, 'same_hottest', 2)} (chance {chance:.2f})",
+            _mean(group, "auroc", 3),
+            _mean(group, "seconds", 1),
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    first = [row for row in rows if row["predictor"] == rows[0]["predictor"]]
+    cells = [place, "generator itself", f"{generator_parameters:,}", "0", "1", "1", "1", _mean(first, "auroc_generator", 3)]
+    lines.append("| " + " | ".join([*cells, _mean(first, "seconds_generator", 1)]) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _compare_case(
+    case: Case, teacher: ModelDetector, pupils: list[ModelDetector], every: int, *, progress: Progress
+) -> list[Agreement]:
+    prepared = _thinned(prepare(read_scan(case.scan), settings=teacher.card.grid), every)
+    truth = None if case.truth is None else _truth_on_model_grid(case.truth, prepared)
+    size = teacher.card.windows(teacher.stride_mm).size
+    corners, losses, seconds = _timed_losses(teacher, prepared, part_of(progress, 0, 0.5))
+    heat = heat_in(prepared.brain, losses, corners, size=size)
+    agreements = []
+    for number, pupil in enumerate(pupils):
+        part = part_of(progress, 0.5 + 0.5 * number / len(pupils), 0.5 + 0.5 * (number + 1) / len(pupils))
+        _, guesses, seconds_of_pupil = _timed_losses(pupil, prepared, part)
+        guessed_heat = heat_in(prepared.brain, guesses, corners, size=size)
+        same, superpixels = _same_hottest(prepared, heat, guessed_heat)
+        agreements.append(
+            Agreement(
+                mean_difference=round(float((losses - guesses).abs().mean()), 5),
+                window_correlation=round(rank_correlation(losses, guesses), 4),
+                heat_correlation=round(rank_correlation(heat[prepared.brain], guessed_heat[prepared.brain]), 4),
+                same_hottest=same,
+                superpixels=superpixels,
+                auroc=_auroc(truth, guessed_heat, prepared.brain),
+                auroc_generator=_auroc(truth, heat, prepared.brain),
+                seconds=seconds_of_pupil,
+                seconds_generator=seconds,
+            )
+        )
+    return agreements
+
+
+def _thinned(prepared: Prepared, every: int) -> Prepared:
+    brain = prepared.brain.copy()
+    brain[np.arange(len(brain)) % every != 0] = False
+    return replace(prepared, brain=brain)
+
+
+def _timed_losses(detector: ModelDetector, prepared: Prepared, progress: Progress) -> tuple[torch.Tensor, torch.Tensor, float]:
+    started = time.perf_counter()
+    corners, losses = detector.losses(prepared, progress=progress)
+    losses = losses.cpu()  # waits for the device
+    return corners.cpu(), losses, round(time.perf_counter() - started, 2)
+
+
+def _truth_on_model_grid(path: Path, prepared: Prepared) -> Array:
+    truth = read_labels(path)
+    abnormal = truth.with_array((truth.array > 0).astype(np.float32))
+    inside: Array = resample(abnormal, prepared.image.grid) > 0.5
+    return inside
+
+
+def _same_hottest(prepared: Prepared, heat: Array, guessed_heat: Array, least_voxels: int = 100) -> tuple[float, float]:
+    """Share of slices with the same hottest superpixel, and how many there are to choose from (mean)."""
+    settings = SegmentSettings()
+    cuts = [cut_regions(prepared.image.array, prepared.brain, h, settings) for h in (heat, guessed_heat)]
+    sizes = np.bincount(cuts[0].labels.ravel(), minlength=len(cuts[0].heat))
+    same, counts = [], []
+    for index in np.unique(cuts[0].slices[1:]):
+        members = np.flatnonzero((cuts[0].slices == index) & (sizes >= least_voxels))
+        members = members[members > 0]
+        if len(members) > 1:
+            hottest = [members[np.argmax(cut.heat[members])] for cut in cuts]
+            same.append(hottest[0] == hottest[1])
+            counts.append(len(members))
+    return round(float(np.mean(same)), 4), round(float(np.mean(counts)), 2)
+
+
+def _auroc(truth: Array | None, heat: Array, brain: Array) -> float | None:
+    from sklearn.metrics import roc_auc_score
+
+    if truth is None or not truth[brain].any():
+        return None
+    return round(float(roc_auc_score(truth[brain], heat[brain])), 4)
+
+
+def _parameters(detector: ModelDetector) -> int:
+    return sum(parameter.numel() for parameter in detector.network.parameters())
+
+
+def _mean(rows: list[dict[str, Any]], key: str, digits: int) -> str:
+    values = [row[key] for row in rows if row[key] is not None]
+    return f"{np.mean(values):.{digits}f} ± {np.std(values):.{digits}f}" if values else "–"

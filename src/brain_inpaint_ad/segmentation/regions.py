@@ -1,0 +1,106 @@
+"""Superpixels of a prepared scan: of every slice by itself, or of the brain as one volume."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from threading import Lock
+
+import numpy as np
+
+from ..progress import Progress, silent
+from ..volume import Array
+from .felzenszwalb import check_image, felzenszwalb
+from .graph import Graph, build_graph, cut, is_compiled, load_kernel
+from .select import SegmentSettings
+
+
+def check_kernel(settings: SegmentSettings) -> None:
+    """Raises SettingsError when the cut needs numba and it is missing."""
+    if settings.segmentation == "volume":
+        load_kernel()
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Regions without the empty space around the brain. labels: int32, of its voxels in raster order."""
+
+    labels: Array
+    heat: Array
+    slices: Array
+
+    @property
+    def nbytes(self) -> int:
+        """Memory it takes."""
+        return int(self.labels.nbytes + self.heat.nbytes + self.slices.nbytes)
+
+
+class Cutter:
+    """One scan on the model grid, and the graphs of it for the last sigma. May be used from several threads."""
+
+    def __init__(
+        self, image: Array, brain: Array, heatmap: Array, *, spacing: tuple[float, float, float] | None = None
+    ) -> None:
+        """Arrays (slices, rows, columns); image: [0, 1]; spacing: mm along these axes, for the volume (default: equal)."""
+        check_image(image)
+        self.brain = brain
+        self._image, self._spacing = image, spacing
+        self._heat = heatmap[brain]
+        self._graphs: dict[int | None, Graph] = {}
+        self._sigma = -1.0
+        self._lock = Lock()
+
+    def cut(self, settings: SegmentSettings, *, progress: Progress = silent) -> Cut:
+        """Edges that are sorted already are not sorted again: then this is the union-find pass alone."""
+        if settings.segmentation == "volume":
+            progress(0.0, "cutting superpixels")
+            labels = cut(self._graph(settings.sigma, None), scale=settings.scale, min_size=settings.min_size)
+            heat = _mean_heat(labels, self._heat)
+            return Cut(labels, heat, np.zeros(len(heat), dtype=np.intp))
+        parts, slices = [np.zeros(0, dtype=np.int32)], [0]
+        for index in np.flatnonzero(self.brain.any(axis=(1, 2))).tolist():
+            progress(index / len(self.brain), "cutting superpixels")
+            within = self._slice_labels(index, settings)
+            parts.append(within + np.int32(len(slices) - 1))
+            slices += [index] * int(within.max())
+        labels = np.concatenate(parts)
+        return Cut(labels, _mean_heat(labels, self._heat), np.asarray(slices))
+
+    def cut_slice(self, index: int, settings: SegmentSettings) -> Cut:
+        """One slice by itself, its regions numbered from 1."""
+        labels = self._slice_labels(index, settings)
+        before = np.count_nonzero(self.brain[:index])
+        heat = _mean_heat(labels, self._heat[before : before + len(labels)])
+        return Cut(labels, heat, np.zeros(len(heat), dtype=np.intp))
+
+    def _slice_labels(self, index: int, settings: SegmentSettings) -> Array:
+        """Of the brain's pixels, 1…n. The whole slice is cut, background included: thresholds are calibrated on that."""
+        inside, scale, min_size = self.brain[index], settings.scale, settings.min_size
+        if is_compiled():
+            labels = cut(self._graph(settings.sigma, index), scale=scale, min_size=min_size)[inside.ravel()]
+        else:
+            labels = felzenszwalb(self._image[index], scale=scale, sigma=settings.sigma, min_size=min_size)[inside]
+        rank: Array = np.cumsum(np.bincount(labels) > 0, dtype=np.int32)
+        return np.asarray(rank[labels])
+
+    def _graph(self, sigma: float, index: int | None) -> Graph:
+        """Of one slice, or of the brain's voxels when index is None."""
+        with self._lock:
+            if sigma != self._sigma:
+                self._graphs.clear()
+                self._sigma = sigma
+            if index not in self._graphs:
+                self._graphs[index] = self._build(sigma, index)
+            return self._graphs[index]
+
+    def _build(self, sigma: float, index: int | None) -> Graph:
+        if index is not None:
+            return build_graph(self._image[index], sigma=sigma, neighbours=8)
+        return build_graph(self._image, sigma=sigma, neighbours=6, spacing=self._spacing, mask=self.brain)
+
+
+def _mean_heat(labels: Array, heat: Array) -> Array:
+    """Of each label; 0 for label 0. Read-only, as a cache may hand it out twice."""
+    counts = np.bincount(labels, minlength=1)
+    mean: Array = np.bincount(labels, weights=heat, minlength=1) / np.maximum(counts, 1)
+    mean.setflags(write=False)
+    return mean

@@ -1,6 +1,7 @@
 # make detect [SCAN=scan.nii.gz OUT=results]   find anomalies in a scan; in a made-up one when none is given
 # make test                                    lint, type check, all tests
 # make lint                                    the first two alone
+# make benchmark [QUICK=1 JSON=file.json]      time every engine on this machine; figures and plot into docs/benchmarks
 # make train DATA=folder OUT=runs/t1           train a generator on healthy scans
 SHELL := /bin/bash
 PYTHON ?= python3
@@ -8,8 +9,11 @@ BIN := .venv/bin
 SCAN ?=
 OUT ?= results
 DATA ?=
+QUICK ?=
+CPU = $(or $(shell lscpu 2>/dev/null | sed -n 's/^Model name: *//p' | tr -cs '[:alnum:]\n' '-'),$(shell uname -m))
+JSON ?= docs/benchmarks/$(shell date +%Y-%m-%d)-$(CPU)$(if $(QUICK),-quick).json
 
-.PHONY: detect test lint train clean
+.PHONY: detect test lint benchmark train clean
 
 detect: .venv/run.stamp
 ifeq ($(SCAN),)
@@ -27,6 +31,9 @@ lint: .venv/dev.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+benchmark: .venv/run.stamp
+	$(BIN)/brain-inpaint-ad benchmark $(if $(QUICK),--quick) --json "$(JSON)"
+
 train: .venv/dev.stamp
 	$(BIN)/brain-inpaint-ad train inpainting --data "$(DATA)" --out "$(OUT)"
 
@@ -36,11 +43,11 @@ train: .venv/dev.stamp
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet $$(grep '^torch==' constraints.txt)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[fast]'
 	touch $@
 
 .venv/dev.stamp: .venv/run.stamp
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,evaluate,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[fast,train,evaluate,dev]'
 	touch $@
 
 clean:

@@ -14,7 +14,7 @@ SOURCE = Path(ad.__file__).parent
 LAYERS = [
     {"__main__"},
     {"cli"},
-    {"evaluation", "training"},
+    {"benchmark", "evaluation", "training"},
     {"pipeline"},
     {"detectors", "result", "picture"},
     {"weights", "findings", "phantom"},
@@ -39,13 +39,14 @@ def test_an_unknown_name_is_an_attribute_error():
         ad.detekt  # noqa: B018
 
 
-def test_importing_the_package_does_not_load_torch():
-    probe = "import sys, brain_inpaint_ad, brain_inpaint_ad.errors; sys.exit('torch' in sys.modules)"
+@pytest.mark.parametrize("names", ["brain_inpaint_ad.errors", "brain_inpaint_ad.segmentation.recut"])
+def test_importing_the_package_or_the_recut_loads_neither_torch_nor_numba(names):
+    probe = f"import sys, brain_inpaint_ad, {names}; sys.exit(bool({{'torch', 'numba'}} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", probe], check=False).returncode == 0
 
 
-def test_the_recut_does_not_load_torch():
-    probe = "import sys, brain_inpaint_ad as ad; ad.felzenszwalb; sys.exit('torch' in sys.modules)"
+def test_cutting_superpixels_does_not_load_torch():
+    probe = "import sys, brain_inpaint_ad as ad, numpy; ad.felzenszwalb(numpy.eye(9)); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", probe], check=False).returncode == 0
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
 
 from .. import __version__
-from . import calibrate, detect, evaluate, models, phantom, train
+from . import benchmark, calibrate, compare, detect, evaluate, models, phantom, train
+
+# Beside a busy program OpenMP's spinning waits made torch up to 50 times slower (docs/benchmarks). Read when torch is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -19,7 +23,9 @@ app.command("detect")(detect.detect)
 app.command("models")(models.models)
 app.command("phantom")(phantom.phantom)
 app.command("calibrate")(calibrate.calibrate)
+app.command("compare")(compare.compare)
 app.command("evaluate")(evaluate.evaluate)
+app.command("benchmark")(benchmark.benchmark)
 app.add_typer(train.app, name="train")
 
 

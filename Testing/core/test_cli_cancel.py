@@ -13,7 +13,7 @@ import pytest
 
 from brain_inpaint_ad.files import folder_in_work, write_atomically
 
-SOON_S = 1.5  # 0.8 s of patience with the worker, and the end of a process
+SOON_S = 1.0  # 0.5 s of patience with the worker, and the end of a process
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to send")
 

@@ -1,7 +1,9 @@
 """detect() in Python: options change the result, a re-cut runs no network, findings are what the volumes say."""
 
+import copy
 import csv
 import json
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +14,7 @@ from brain_inpaint_ad.devices import pick_device
 from brain_inpaint_ad.findings import findings_csv, list_findings
 from brain_inpaint_ad.heatmap.incremental import Incremental
 from brain_inpaint_ad.progress import TimeLeft, part_of
-from brain_inpaint_ad.result import FILES
+from brain_inpaint_ad.result import FILES, segment
 from brain_inpaint_ad.segmentation import regions
 
 
@@ -63,6 +65,25 @@ def test_the_volume_is_cut_in_3_d_and_its_hottest_superpixel_spans_slices(
     np.testing.assert_array_equal(solid.model_labelmap > 0, superpixels == np.argmax(heats) + 1)
 
 
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda thing: pickle.loads(pickle.dumps(thing))])
+def test_a_copied_result_is_cut_anew_as_the_first(a_result, copied):
+    other = copied(a_result)
+    assert other.recutter.is_made_from(other.prepared.image.array, other.prepared.brain, other.model_heatmap)
+    again, expected = other.resegment(scale=300), a_result.resegment(scale=300)
+    np.testing.assert_array_equal(again.labelmap.array, expected.labelmap.array)
+    assert again.findings == expected.findings
+
+
+def test_another_heatmap_in_a_result_is_what_is_cut(a_result):
+    other = replace(a_result, model_heatmap=a_result.model_heatmap.max() - a_result.model_heatmap)
+    again = other.resegment()
+    assert again.recutter is not a_result.recutter
+    assert not np.array_equal(again.model_labelmap > 0, a_result.model_labelmap > 0)
+    expected = segment(other.prepared, other.model_heatmap, settings=other.settings, thresholds=other.thresholds, report={})
+    np.testing.assert_array_equal(again.labelmap.array, expected.labelmap.array)
+    assert again.findings == expected.findings
+
+
 def test_every_segmentation_has_its_own_threshold(a_result):
     with pytest.raises(ad.WeightsError, match=r"not calibrated for .*volume; use --segmentation slices or --rule paper"):
         a_result.resegment(rule="calibrated", segmentation="volume")
@@ -90,6 +111,52 @@ def test_the_stride_changes_the_heatmap_a_little(a_result, a_phantom, a_tiny_mod
     inside = a_phantom.brain.array > 0
     assert not np.array_equal(coarse.heatmap.array, a_result.heatmap.array)
     assert np.corrcoef(coarse.heatmap.array[inside], a_result.heatmap.array[inside])[0, 1] > 0.8
+
+
+@pytest.fixture
+def find(a_coarse_scan, a_tiny_model, tmp_path, run_cli):
+    """Runs detect with few windows; gives its answer, the heatmap and the report."""
+
+    def run(name, *options):
+        out = tmp_path / name
+        answer = run_cli("detect", a_coarse_scan, "--out", out, "--model", a_tiny_model, "--stride-mm", 16, *options)
+        if answer.code:
+            assert not out.exists()
+            return answer, None, None
+        return answer, ad.read_scan(out / "heatmap.nii.gz").array, json.loads((out / "report.json").read_text())
+
+    return run
+
+
+def test_the_engines_give_one_heatmap_and_the_strict_one_another(find):
+    _, usual, report = find("usual", "--rule", "paper")
+    assert report["heatmap"]["minmax"] == "window"
+    _, direct, report = find("direct", "--rule", "paper", "--engine", "direct")
+    assert report["heatmap"]["minmax"] == "window"
+    np.testing.assert_allclose(direct, usual, rtol=0, atol=5e-3)  # bfloat16, where the machine has it
+    _, strict, report = find("strict", "--rule", "paper", "--engine", "paper-strict")
+    assert report["heatmap"]["minmax"] == "frame"
+    assert np.abs(strict - usual).max() > 0.05
+
+
+def test_the_strict_engine_without_the_papers_rule_is_refused(find):
+    answer, _, _ = find("strict", "--engine", "paper-strict")
+    assert answer.code == 1
+    assert "add --rule paper" in answer.err
+
+
+@pytest.mark.parametrize("bad", ["0", "-1", "nan"])
+def test_memory_that_is_none_is_refused(find, bad):
+    answer, _, _ = find("none", "--max-memory", bad)
+    assert answer.code == 1
+    assert answer.err.startswith("Error: the memory must be above 0 MB")
+    assert answer.err.count("\n") == 1
+
+
+def test_endless_and_little_memory_change_nothing(find):
+    _, endless, _ = find("endless", "--max-memory", "inf")
+    _, little, _ = find("little", "--max-memory", "0.01")
+    np.testing.assert_allclose(endless, little, rtol=0, atol=5e-3)  # bfloat16, where the machine has it
 
 
 def test_findings_are_measured_on_the_volumes(a_result):

@@ -212,18 +212,25 @@ def test_an_image_outside_zero_to_one_or_neither_slice_nor_volume_is_refused(bad
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"scale": 0}, "scale > 0"),
-        ({"scale": np.inf}, "scale > 0"),
-        ({"sigma": -1}, "sigma ≥ 0"),
-        ({"min_size": 0}, "min_size ≥ 1"),
+        ({"scale": 0}, "scale from 1e-30"),
+        ({"scale": 1e-31}, "scale from 1e-30"),
+        ({"scale": np.inf}, "scale from 1e-30"),
+        ({"sigma": -1}, "sigma from 0 to 100"),
+        ({"sigma": 1e9}, "sigma from 0 to 100"),
+        ({"min_size": 0}, "min_size from 1"),
         ({"neighbours": 6}, "neighbours must be 8"),
         ({"spacing": (1.0, 1.0, 1.0)}, "spacing must be 2 lengths"),
         ({"spacing": (1.0, 0.0)}, "spacing must be 2 lengths"),
+        ({"spacing": 2.0}, "spacing must be 2 lengths"),
     ],
 )
 def test_impossible_options_are_refused(options, sentence):
     with pytest.raises(ad.SettingsError, match=sentence):
         ad.felzenszwalb(an_image(), **options)
+
+
+def test_a_min_size_above_all_there_is_leaves_one_region():
+    assert set(ad.felzenszwalb(an_image(), min_size=10**20).ravel()) == {1}
 
 
 def test_a_mask_of_another_shape_is_refused():
@@ -244,6 +251,7 @@ def test_without_numba_slices_are_cut_all_the_same(request):
     request.getfixturevalue("without_numba")
     assert not is_compiled()
     np.testing.assert_array_equal(ad.felzenszwalb(image, scale=30), before)
+    assert set(ad.felzenszwalb(image, min_size=10**20).ravel()) == {1}
 
 
 @pytest.mark.usefixtures("without_numba")

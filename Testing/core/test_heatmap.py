@@ -116,6 +116,16 @@ def test_what_a_slice_is_said_to_take_is_what_it_takes():
     assert taken <= 3 * engine._slice_bytes(image) <= 1.5 * taken
 
 
+@pytest.fixture
+def two_threads():
+    """The engine starts none of its own where torch has but one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("two_threads")
 def test_a_cancelled_rebuild_leaves_no_thread_at_work_and_the_thread_count_as_it_was():
     def cancel(fraction, stage):
         if fraction > 0:

@@ -15,7 +15,7 @@ from brain_inpaint_ad.nets.predictor import LossPredictor
 from brain_inpaint_ad.nets.unet import UNet, UNetSettings
 from brain_inpaint_ad.training.anomalies import add_anomalies
 from brain_inpaint_ad.training.erase import middle_corners
-from brain_inpaint_ad.training.loss_predictor import LossPredictorSettings, grid_corners, train
+from brain_inpaint_ad.training.loss_predictor import LossPredictorSettings, grid_corners, rate_at, train
 from brain_inpaint_ad.weights.card import read_card
 from brain_inpaint_ad.weights.store import load_model
 
@@ -208,10 +208,24 @@ def test_a_resumed_predictor_is_the_one_that_was_never_cut(trained, dense, a_hea
     settings = LossPredictorSettings(dense=dense, width=2, depth=2, batch=2)
     run = tmp_path / "run"
     shutil.copytree(trained[dense].parent / "prepared", run / "prepared")
-    train(a_healthy_folder, run, generator=str(a_tiny_model), settings=settings, iterations=1, device="cpu")
-    train(a_healthy_folder, run, generator=str(a_tiny_model), settings=settings, iterations=3, resume=True, device="cpu")
+
+    def cut_after_one(fraction, stage):
+        if stage == "iteration 1 of 3":
+            raise ad.Cancelled("cancelled")
+
+    same = {"generator": str(a_tiny_model), "settings": settings, "iterations": 3, "device": "cpu"}
+    with pytest.raises(ad.Cancelled):
+        train(a_healthy_folder, run, progress=cut_after_one, **same)
+    train(a_healthy_folder, run, resume=True, **same)
     whole, cut = load_model(str(trained[dense]))[0].state_dict(), load_model(str(run / "predictor.safetensors"))[0].state_dict()
     assert all(torch.equal(whole[key], cut[key]) for key in whole)
+
+
+def test_the_rate_of_learning_ends_at_nothing():
+    rates = [rate_at(i, 2.0, 30) for i in range(31)]
+    assert rates[:21] == [2.0] * 21
+    assert rates[25] == pytest.approx(1.0)
+    assert rates[30] == 0
 
 
 def test_a_predictor_learns_the_loss_of_its_generator(a_tiny_model, a_healthy_folder, trained, tmp_path):
@@ -288,3 +302,17 @@ def test_compared_with_itself_a_generator_agrees_in_everything(a_tiny_model, a_b
     (row,) = json.loads((tmp_path / "out" / "comparison.json").read_text())["rows"]
     assert (row["mean_difference"], row["window_correlation"], row["heat_correlation"], row["same_hottest"]) == (0, 1, 1, 1)
     assert row["auroc"] == row["auroc_generator"]
+
+
+def test_what_cannot_be_compared_is_refused_before_any_work(trained, a_tiny_model, a_brats_folder, tmp_path, run_cli):
+    where = ("compare", "--dataset", "brats", "--data", a_brats_folder, "--out", tmp_path / "out")
+    assert "is no generator" in run_cli(*where, "--models", a_tiny_model, "--generator", trained[True]).err
+    assert "two models are called" in run_cli(*where, "--models", f"{trained[0]},{trained[1]}", "--generator", a_tiny_model).err
+    assert "every must be 1 or more" in run_cli(*where, "--models", trained[1], "--generator", a_tiny_model, "--every", 0).err
+    other = Path(shutil.copy(trained[True], tmp_path / "other.safetensors"))
+    card = json.loads(trained[True].with_suffix(".json").read_text())
+    other.with_suffix(".json").write_text(json.dumps({**card, "window_mm": 16.0}))
+    answer = run_cli(*where, "--models", other, "--generator", a_tiny_model)
+    assert answer.code == 1
+    assert "they cannot be compared" in answer.err
+    assert not (tmp_path / "out").exists()

@@ -1,6 +1,8 @@
 """The recutter: what it remembers changes nothing, what it warms is there, what it keeps is bounded."""
 
+import copy
 import dataclasses
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
@@ -201,6 +203,28 @@ def test_a_cancelled_cut_leaves_the_recutter_whole(a_recutter):
     with pytest.raises(ad.Cancelled):
         a_recutter.regions(SLICES, progress=cancel)
     assert a_recutter.regions(SLICES).labels.any()
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda thing: pickle.loads(pickle.dumps(thing))])
+def test_a_copied_recutter_cuts_the_same_also_while_it_is_warming(a_recutter, copied):
+    thread = a_recutter.warm([30, 40, 50], VOLUME)
+    other = copied(a_recutter)
+    thread.join()
+    for settings in (SLICES, VOLUME):
+        assert_same(other.regions(settings), a_recutter.regions(settings))
+
+
+@pytest.mark.parametrize("bad", [0.0, -75.0, np.nan, np.inf])
+def test_a_scale_that_is_none_is_neither_warmed_nor_snapped(a_recutter, bad):
+    with pytest.raises(ad.SettingsError, match="scale must be above 0"):
+        a_recutter.warm([10, bad], VOLUME)
+    with pytest.raises(ad.SettingsError, match="scale must be above 0"):
+        snap(bad)
+
+
+def test_a_spacing_that_is_no_tuple_is_refused(a_scan):
+    with pytest.raises(ad.SettingsError, match="spacing must be 3 lengths"):
+        Recutter(*a_scan, spacing=2.0)
 
 
 def test_intensities_outside_zero_to_one_are_refused(a_scan):

@@ -80,7 +80,15 @@ def test_the_largest_anomaly_is_number_one():
     assert found[0, 0, 0] == 2
 
 
-@pytest.mark.parametrize("bad", [{"rule": "hot"}, {"segmentation": "cubes"}, {"scale": 0}, {"scale": float("nan")}])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"rule": "hot"},
+        {"segmentation": "cubes"},
+        *({"scale": value} for value in (0, 1e-31, float("nan"), float("inf"))),
+        *({"sigma": value} for value in (-1, 101, float("nan"), float("inf"))),
+    ],
+)
 def test_impossible_settings_are_refused(bad):
     with pytest.raises(ad.SettingsError, match="must be"):
         SegmentSettings(**bad)

@@ -14,7 +14,7 @@ from brain_inpaint_ad.training.data import Slices, draw_batch, find_subjects
 from brain_inpaint_ad.training.erase import around, erase, paste, sample_windows
 from brain_inpaint_ad.training.inpainting import InpaintingSettings, build, train, training_step
 from brain_inpaint_ad.training.losses import critic_loss, fool_loss, l1_inside
-from brain_inpaint_ad.weights.store import load_model
+from brain_inpaint_ad.weights.store import load_generator, load_model
 
 SMALL = InpaintingSettings(width=2, depth=2, spacing_mm=4.0, batch=2)
 
@@ -167,6 +167,62 @@ def test_a_run_is_not_overwritten_and_other_settings_do_not_resume_it(a_healthy_
     other = InpaintingSettings(width=2, depth=2, spacing_mm=4.0, batch=2, seed=1)
     with pytest.raises(ad.TrainingError, match=r"other settings .*seed: 0 there, 1 asked"):
         train(a_healthy_folder, run, settings=other, iterations=2, device="cpu", resume=True)
+
+
+def test_a_checkpoint_without_a_start_is_one_with_an_empty_start_and_another_start_is_named(tmp_path):
+    def state(**settings):
+        return loop.State({}, {}, settings)
+
+    path, one, two = tmp_path / loop.CHECKPOINT, {"name": "one", "sha256": "1" * 64}, {"name": "two", "sha256": "2" * 64}
+    loop.save(state(width=2), 7, path)
+    assert loop.load(state(width=2, start_from={}), path) == loop.load(state(width=2, start_from=None), path) == 7
+    with pytest.raises(ad.TrainingError, match=r"start_from: no model there, one \(11111111\) asked"):
+        loop.load(state(width=2, start_from=one), path)
+    loop.save(state(width=2, start_from=one), 7, path)
+    with pytest.raises(ad.TrainingError, match=r"start_from: one \(11111111\) there, two \(22222222\) asked"):
+        loop.load(state(width=2, start_from=two), path)
+
+
+def test_a_started_generator_has_the_given_weights_and_may_have_fewer_levels(a_tiny_model):
+    start, _ = load_generator(str(a_tiny_model))
+    for depth in (2, 1):
+        settings = replace(SMALL, depth=depth, seed=9)
+        weights = build(settings, torch.device("cpu"), start=start).generator.state_dict()
+        fresh = build(settings, torch.device("cpu")).generator.state_dict()
+        assert all(torch.equal(value, start.state_dict()[key]) for key, value in weights.items())
+        assert not all(torch.equal(value, fresh[key]) for key, value in weights.items())
+
+
+def test_start_and_depth_are_obeyed_by_the_command_and_stand_in_the_card(a_healthy_folder, a_tiny_model, tmp_path, run_cli):
+    options = ("--start-from", a_tiny_model, "--width", 2, "--depth", 1, "--iterations", 1, "--device", "cpu")
+    answer = run_cli("train", "inpainting", "--data", a_healthy_folder, "--out", tmp_path / "run", *options)
+    assert answer.code == 0, answer.err
+    generator, card = load_generator(str(tmp_path / "run" / "generator.safetensors"))
+    start, origin = load_generator(str(a_tiny_model))
+    assert card.training["start_from"] == {"name": "tiny", "sha256": origin.sha256}
+    assert generator.settings.depth == card.depth == 1
+    for key, value in generator.named_parameters():  # one step of 1e-4 with Adam, and half precision
+        torch.testing.assert_close(value, start.get_parameter(key), rtol=2e-3, atol=3e-4)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--depth", 9), "depth must be 1 to 4"),
+        (("--width", 0), "width must be at least 1"),
+        (("--start-from", "nope"), "nope"),
+        (("--start-from", "t1-loss-32mm"), "is no generator"),
+        (("--start-from", "tiny", "--width", 4, "--depth", 2), "width 4 and depth 2 cannot start from one of width 2"),
+        (("--start-from", "tiny", "--width", 2, "--depth", 3), "depth 3 cannot start from one of width 2 and depth 2"),
+    ],
+)
+def test_settings_refused_by_the_command_leave_no_folder(options, sentence, a_healthy_folder, a_tiny_model, tmp_path, run_cli):
+    words = [a_tiny_model if word == "tiny" else word for word in options]
+    answer = run_cli("train", "inpainting", "--data", a_healthy_folder, "--out", tmp_path / "run", *words)
+    assert answer.code == 1
+    assert sentence in answer.err
+    assert answer.err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_damaged_checkpoint_is_named(a_healthy_folder, a_run_folder):

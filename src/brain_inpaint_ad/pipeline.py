@@ -69,8 +69,11 @@ def detect(
         detector = load_detector(
             model, window_mm=window_mm, stride_mm=stride_mm, engine=engine, max_memory_mb=max_memory_mb, device=device
         )
-        # thresholds were taken with the card's minmax: other heat, no threshold
-        thresholds = detector.card.thresholds if detector.minmax == detector.card.minmax else {}
+        thresholds = detector.card.thresholds
+        if detector.minmax != detector.card.minmax:
+            if rule == "calibrated":
+                raise SettingsError(f"--engine {engine} has no calibrated threshold; add --rule paper.")
+            thresholds = {}
         check_threshold(thresholds, settings)
         volume = scan if isinstance(scan, Volume) else read_scan(scan)
         given = read_labels(mask) if isinstance(mask, (str, os.PathLike)) else mask
@@ -124,12 +127,14 @@ def load_detector(
     network, card = load_model(model)
     if window_mm is not None and window_mm != card.window_mm:
         raise SettingsError(f"the model {card.name} was trained for windows of {card.window_mm:g} mm, not {window_mm:g} mm.")
+    if not max_memory_mb > 0:
+        raise SettingsError(f"the memory must be above 0 MB, got {max_memory_mb:g}.")
     card.windows(stride_mm)  # a stride that does not fit is refused before the work starts
     if card.method == "inpainting":
         return InpaintingDetector(cast(UNet, network), card, where, stride_mm, engine, max_memory_mb)
     if engine != "incremental":
         raise SettingsError(f"the model {card.name} predicts losses and rebuilds nothing; leave --engine away.")
-    return PredictedDetector(cast(LossPredictor | UNet, network), card, where, stride_mm)
+    return PredictedDetector(cast(LossPredictor | UNet, network), card, where, stride_mm, max_memory_mb)
 
 
 def _check_modality(prepared: Prepared, card: Card) -> None:
@@ -148,12 +153,17 @@ def _report(detector: ModelDetector, scan: Volume, *, brain_source: str, brain_m
         "scan": Path(scan.name).name,
         "brain": {"source": brain_source, "volume_ml": brain_ml},
         "model": {"name": card.name, "sha256": card.sha256},
-        "heatmap": {"window_mm": card.window_mm, "stride_mm": detector.stride_mm, "minmax": detector.minmax},
+        "heatmap": {
+            "window_mm": card.window_mm,
+            "stride_mm": detector.stride_mm,
+            "engine": detector.engine,
+            "minmax": detector.minmax,
+        },
         "device": {"name": str(detector.device), "dtype": str(detector.dtype).removeprefix("torch.")},
         "versions": {
             "python": platform.python_version(),
             "brain-inpaint-ad": __version__,
-            **{name: _version_of(name) for name in ("torch", "numpy", "scikit-image", "SimpleITK")},
+            **{name: _version_of(name) for name in ("torch", "numpy", "scikit-image", "numba", "SimpleITK")},
         },
     }
 

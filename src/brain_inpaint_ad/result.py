@@ -119,10 +119,13 @@ def segment(
 ) -> Result:
     """Superpixels, the choice among them, and everything measured on it. Arrays are on the model grid.
 
-    thresholds: the card's, of which `threshold_name` is taken; heatmap and recutter: of the same heat, when there are any.
+    thresholds: the card's, of which `threshold_name` is taken; heatmap and recutter: of the same heat, when there are any;
+    where the recutter was made from other arrays, both are made anew.
     """
     check_threshold(thresholds, settings)
     threshold = thresholds.get(threshold_name(settings.segmentation))
+    if recutter is not None and not recutter.is_made_from(prepared.image.array, prepared.brain, model_heatmap):
+        recutter = heatmap = None
     recutter = recutter or make_recutter(prepared, model_heatmap)
     regions = recutter.regions(settings, progress=progress)
     chosen = select_anomalies(regions, settings, threshold=threshold or 0.0, voxel_mm3=prepared.image.grid.voxel_mm3)

@@ -18,7 +18,7 @@ from .scene import Judged, Scene
 
 @dataclass(frozen=True, slots=True)
 class Dense:
-    """R′. corners: windows of the volume; comparable: whether it was trained for losses like those of the judged windows."""
+    """R′. corners: windows of the volume; comparable: whether it learned from the generator that runs here."""
 
     scene: Scene
     network: UNet
@@ -58,17 +58,17 @@ class Dense:
         return read_losses(predict_loss_map(self.network, judged.image, judged.brain), judged.corners, size=judged.size)
 
 
-def find_predictor(method: str, like: Card) -> tuple[nn.Module, bool]:
-    """The shipped network of a method, and whether it was trained for windows and losses like those of a generator.
+def find_predictor(method: str, generator: Card) -> tuple[nn.Module, bool]:
+    """The shipped network of a method, and whether it learned the losses of this very generator.
 
     Where none is shipped, an untrained one: it takes as long.
     """
     cards = [card for card in shipped_cards() if card.method == method]
     if cards:
-        nearest = max(cards, key=lambda card: _is_alike(card, like))
-        return load_model(nearest.name)[0], _is_alike(nearest, like)
+        nearest = max(cards, key=lambda card: _learned_from(card, generator))
+        return load_model(nearest.name)[0], _learned_from(nearest, generator)
     return (LossPredictor() if method == "loss-prediction" else UNet(UNetSettings(width=16, depth=4))).eval(), False
 
 
-def _is_alike(card: Card, other: Card) -> bool:
-    return (card.grid, card.window_mm, card.minmax) == (other.grid, other.window_mm, other.minmax)
+def _learned_from(card: Card, generator: Card) -> bool:
+    return bool(card.training.get("generator", {}).get("sha256") == generator.sha256)

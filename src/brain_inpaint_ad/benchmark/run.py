@@ -19,7 +19,7 @@ from ..prepare import Prepared, prepare
 from ..progress import Progress, part_of, silent
 from ..volume import Volume
 from ..weights.card import Card
-from ..weights.store import DEFAULT_MODEL, load_generator
+from ..weights.store import FAST_MODEL, load_generator
 from .hardware import describe, is_busy
 from .plot import draw_plot
 from .race import Row, race
@@ -34,7 +34,7 @@ _PHANTOM_MM = 3.0
 def benchmark(
     scan: Path | None = None,
     *,
-    model: str = DEFAULT_MODEL,
+    model: str = FAST_MODEL,
     quick: bool = False,
     device: str = "auto",
     progress: Progress = silent,

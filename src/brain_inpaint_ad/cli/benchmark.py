@@ -17,7 +17,9 @@ def benchmark(
         Path | None, typer.Option(help="File for the figures; a plot goes beside it as .png.", readable=False)
     ] = None,
     scan: Annotated[Path | None, typer.Option(help="A scan instead of the made-up one.", readable=False)] = None,
-    model: Annotated[str, typer.Option(help="The generator: a name (see: models) or a .safetensors file.")] = "t1-inpaint-32mm",
+    model: Annotated[str, typer.Option(help="The generator: a name (see: models) or a .safetensors file.")] = (
+        "t1-inpaint-32mm-fast"
+    ),
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     progress: Annotated[ProgressStyle, typer.Option(help="bar; jsonl: one JSON object per line; none.")] = ProgressStyle.bar,
 ) -> None:

@@ -17,7 +17,7 @@ def compare(
     data: Annotated[Path, typer.Option(help="Folder of the data set.")],
     out: Annotated[Path, typer.Option(help="Folder for comparison.json.")],
     models: Annotated[str, typer.Option(help="Names or paths of loss predictors, separated by commas.")],
-    generator: Annotated[str, typer.Option(help="The model whose loss they predict.")] = "t1-inpaint-32mm",
+    generator: Annotated[str, typer.Option(help="The model whose loss they predict.")] = "t1-inpaint-32mm-fast",
     split: Annotated[str, typer.Option(help="validation, or test: once, at the end.")] = "validation",
     every: Annotated[int, typer.Option(help="Look at each n-th slice only.")] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",

@@ -14,16 +14,8 @@ def models() -> None:
 
     cards = run(lambda _: shipped_cards(), ProgressStyle.none)
     table = Table()
-    for heading in ("name", "method", "modality", "window", "grid", "trained on", "SHA-256"):
+    for heading in ("name", "window", "what", "SHA-256"):
         table.add_column(heading, no_wrap=heading in ("name", "SHA-256"))  # these two are for copying
     for card in cards:
-        table.add_row(
-            card.name,
-            card.method,
-            card.modality,
-            f"{card.window_mm:g} mm",
-            f"{card.rows}×{card.columns} of {card.spacing_mm:g} mm",
-            str(card.training["data"]),
-            card.sha256[:12],
-        )
+        table.add_row(card.name, f"{card.window_mm:g} mm", card.description, card.sha256[:12])
     Console().print(table)

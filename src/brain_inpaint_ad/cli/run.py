@@ -23,7 +23,7 @@ from ..files import discard_unfinished
 from ..progress import Progress, TimeLeft, silent
 
 CANCELLED = 130  # what a shell calls a program stopped by Ctrl-C
-_PATIENCE_S = 0.8  # how long a cancelled run may take to reach its next progress call
+_PATIENCE_S = 0.5  # how long a cancelled run may take to reach its next progress call; the rest of a second is for its end
 _Answer = TypeVar("_Answer")
 
 
@@ -42,6 +42,7 @@ def run(
 
     The work runs in a thread, so that a signal is answered while a library is busy in C. If the work does not come to its
     next progress call in time, the process ends there and then: results are moved into place only when they are whole.
+    It ends so also when the work did stop: an interpreter that is importing in another thread takes its time to leave.
     """
     cancelled = threading.Event()
     outcome: list[_Answer | BaseException] = []
@@ -59,7 +60,7 @@ def run(
         while thread.is_alive() and not cancelled.is_set():
             thread.join(0.1)
         thread.join(patience_s if cancelled.is_set() else None)
-    if not outcome:
+    if not outcome or (cancelled.is_set() and isinstance(outcome[0], Cancelled)):
         _leave_at_once()
     return _answer(outcome[0])
 
@@ -77,7 +78,7 @@ def _signals_set(cancelled: threading.Event) -> Iterator[None]:
 
 
 def _leave_at_once() -> NoReturn:
-    """The end of a process whose work cannot be reached: no half-written file stays, nor a hidden cursor."""
+    """The end of a process that was told to stop: no half-written file stays, nor a hidden cursor."""
     discard_unfinished()
     Console(stderr=True).show_cursor()
     sys.stderr.write("Cancelled.\n")

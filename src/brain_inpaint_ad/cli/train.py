@@ -31,7 +31,7 @@ def inpainting(
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the folder.")] = False,
     subjects: Annotated[Path | None, typer.Option(help="CSV of scans and their split (train, validation, test).")] = None,
     width: Annotated[int, typer.Option(help="Channels of the U-Net's first level.")] = 16,
-    depth: Annotated[int, typer.Option(help="Poolings of the U-Net, 1 to 4.")] = 3,
+    depth: Annotated[int, typer.Option(help="Poolings of the U-Net, 1 to 4: fewer are faster and see less far.")] = 4,
     start_from: Annotated[str | None, typer.Option(help="Model to begin with: fine-tunes it on your scans.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of weights, slices and windows.")] = 0,
     name: Annotated[str | None, typer.Option(help="Name of the model in its card. [default: the folder's]")] = None,
@@ -75,7 +75,7 @@ class Masks(StrEnum):
 def loss_predictor(
     data: Annotated[Path, typer.Option(help="Folder of healthy NIfTI scans, with subjects.csv in it or above it.")],
     out: Annotated[Path, typer.Option(help="Folder of the run: checkpoint, TensorBoard, pictures, weights.")],
-    model: Annotated[str, typer.Option(help="The generator whose loss is learned: name or path.")] = "t1-inpaint-32mm",
+    model: Annotated[str, typer.Option(help="The generator whose loss is learned: name or path.")] = ("t1-inpaint-32mm-fast"),
     dense: Annotated[bool, typer.Option("--dense", help="R′: one pass per slice, learns on made-up anomalies, too.")] = False,
     masks: Annotated[Masks, typer.Option(help="R only: windows in the middle third (published) or the brain.")] = Masks.middle,
     iterations: Annotated[int, typer.Option(help="Batches of 16 to see in all.")] = 5_000,
@@ -91,13 +91,13 @@ def loss_predictor(
     """Train R of Mavropoulos 2021, or the dense R′: predict how large a generator's loss will be."""
 
     def work(report: Progress) -> int:
-        from ..training.loss_predictor import LossPredictorSettings, train, usual_rate
+        from ..training.loss_predictor import LossPredictorSettings, train
 
         return train(
             data,
             out,
             generator=model,
-            settings=LossPredictorSettings(dense=dense, masks=masks.value, rate=usual_rate(dense=dense), seed=seed),
+            settings=LossPredictorSettings(dense=dense, masks=masks.value, seed=seed),
             iterations=iterations,
             max_minutes=max_minutes,
             resume=resume,

@@ -47,5 +47,9 @@ class ModelDetector(Detector, Protocol):
         """Step between windows."""
 
     @property
+    def engine(self) -> str:
+        """How it comes to the losses."""
+
+    @property
     def minmax(self) -> str:
         """How window losses are normalised."""

@@ -43,8 +43,6 @@ class InpaintingDetector:
     def __post_init__(self) -> None:
         if self.engine not in ENGINES:
             raise SettingsError(f"the engine must be one of {', '.join(ENGINES)}, got {self.engine!r}")
-        if not self.memory_mb > 0:
-            raise SettingsError(f"the memory must be above 0 MB, got {self.memory_mb:g}")
         self.generator.to(self.device)
 
     @property

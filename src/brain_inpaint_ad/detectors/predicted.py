@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ..devices import is_fast_in_bfloat16
 from ..heatmap.accumulate import heat_in
+from ..heatmap.incremental import MEMORY_MB
 from ..heatmap.predicted import predict_loss_map, predict_losses, read_losses
 from ..heatmap.windows import window_corners
 from ..nets.predictor import LossPredictor
@@ -30,6 +31,7 @@ class PredictedDetector:
     card: Card
     device: torch.device
     stride_mm: float = 4.0
+    memory_mb: float = MEMORY_MB  # R only: R′ has eight slices in work
 
     def __post_init__(self) -> None:
         self.predictor.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -43,6 +45,11 @@ class PredictedDetector:
     def dtype(self) -> torch.dtype:
         """bfloat16 where it is fast."""
         return torch.bfloat16 if is_fast_in_bfloat16(self.device) else torch.float32
+
+    @property
+    def engine(self) -> str:
+        """The card's method: there is one way to predict."""
+        return self.card.method
 
     @property
     def minmax(self) -> str:
@@ -61,7 +68,7 @@ class PredictedDetector:
         image = torch.from_numpy(prepared.image.array).to(self.device)
         if isinstance(self.predictor, LossPredictor):
             return corners, predict_losses(
-                self.predictor, image, corners, size=windows.size, dtype=self.dtype, progress=progress
+                self.predictor, image, corners, size=windows.size, dtype=self.dtype, memory_mb=self.memory_mb, progress=progress
             )
         brain = torch.from_numpy(prepared.brain).to(self.device)
         loss_map = predict_loss_map(self.predictor, image, brain, progress=progress)

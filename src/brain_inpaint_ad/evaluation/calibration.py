@@ -14,6 +14,7 @@ from ..pipeline import load_detector
 from ..prepare import Prepared, prepare
 from ..progress import Progress, part_of, silent
 from ..result import threshold_name
+from ..segmentation.graph import is_compiled
 from ..segmentation.recut import cut_regions
 from ..segmentation.select import SEGMENTATIONS, Regions, SegmentSettings, select_anomalies
 from ..training.data import find_subjects
@@ -29,14 +30,16 @@ def calibrate(
     *,
     subjects: Path | None = None,
     skip: tuple[str, ...] = (),
+    stride_mm: float = 4.0,
     device: str = "auto",
     progress: Progress = silent,
 ) -> Card:
     """Set the thresholds in the card of `model` from the validation split of the healthy scans below `data`.
 
-    skip: scans to leave out, for example because a table will report on them. Writes the card; returns it.
+    skip: scans to leave out, for example because a table will report on them; stride_mm: as `detect` will be run. Writes the
+    card; returns it. Thresholds for volumes need numba, and are left out without it.
     """
-    detector = load_detector(model, device=device)
+    detector = load_detector(model, stride_mm=stride_mm, device=device)
     chosen = [s for s in find_subjects(data, subjects) if s.split == "validation" and s.name not in skip]
     if not chosen:
         raise InputError(f"no scan of the split validation is left below {data} to calibrate on.")
@@ -49,11 +52,12 @@ def calibrate(
         prepared = prepare(read_scan(subject.path), settings=detector.card.grid)
         for name, heater in (("model", detector), ("intensity", IntensityDetector())):
             heat = heater.heatmap(prepared, progress=part if name == "model" else silent)
-            for segmentation in SEGMENTATIONS:
+            for segmentation in SEGMENTATIONS if is_compiled() else SEGMENTATIONS[:1]:
                 cuts[name].setdefault(segmentation, []).append(_regions(prepared, heat, segmentation))
     thresholds = _thresholds(cuts["model"])
     healthy: dict[str, Any] = {
         "scans": [subject.name for subject in chosen],
+        "stride_mm": stride_mm,
         "intensity_baseline_thresholds": _thresholds(cuts["intensity"]),
         **_let_through(cuts["model"]["slices"], thresholds[threshold_name("slices")], detector.card.spacing_mm**3),
     }

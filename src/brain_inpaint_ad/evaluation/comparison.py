@@ -14,7 +14,7 @@ import torch
 
 from .. import __version__
 from ..detectors import ModelDetector
-from ..errors import OutputError, SettingsError
+from ..errors import InputError, OutputError, SettingsError, WeightsError
 from ..files import write_atomically
 from ..heatmap.accumulate import heat_in
 from ..heatmap.losses import rank_correlation
@@ -24,8 +24,10 @@ from ..prepare import Prepared, prepare
 from ..progress import Progress, part_of, silent
 from ..segmentation.recut import cut_regions
 from ..segmentation.select import SegmentSettings
-from ..volume import Array
+from ..volume import Array, Volume
+from ..weights.card import Card
 from .datasets import DATASETS, Case
+from .report import check_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +36,15 @@ class Agreement:
 
     mean_difference, window_correlation: of the window losses, absolute and Spearman's ρ; heat_correlation: ρ of the heatmaps
     over brain voxels; same_hottest: share of slices in which both find the same superpixel hottest, among those of at least
-    100 voxels (4 cm² at 2 mm); chance is one in `superpixels`. auroc, auroc_generator: of the heatmaps against the truth,
-    None for a healthy scan; seconds, seconds_generator: for the window losses.
+    100 voxels (4 cm² at 2 mm), and `chance` of that; both None when no slice has two. auroc, auroc_generator: of the
+    heatmaps against the truth, None for a healthy scan; seconds, seconds_generator: for the window losses.
     """
 
     mean_difference: float
     window_correlation: float
     heat_correlation: float
-    same_hottest: float
-    superpixels: float
+    same_hottest: float | None
+    chance: float | None
     auroc: float | None
     auroc_generator: float | None
     seconds: float
@@ -72,12 +74,20 @@ def compare(
         raise SettingsError(f"there is no data set {dataset!r}; known are {', '.join(sorted(DATASETS))}.")
     teacher = load_detector(generator, device=device)
     pupils = [load_detector(name, device=device) for name in predictors]
+    check_names(pupils)
+    _check_alike(teacher.card, [pupil.card for pupil in pupils])
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{out} cannot be made ({error.strerror}); choose another --out folder.") from error
     cases = DATASETS[dataset](data, split)
     rows: list[dict[str, Any]] = []
     for done, case in enumerate(cases):
         part = part_of(progress, done / len(cases), (done + 1) / len(cases))
         for pupil, agreement in zip(pupils, _compare_case(case, teacher, pupils, every, progress=part), strict=True):
+            own = pupil.card.training.get("generator", {}).get("sha256") == teacher.card.sha256
             model = {"predictor": pupil.card.name, "sha256": pupil.card.sha256, "parameters": _parameters(pupil)}
+            model |= {"learned_from_this_generator": own}
             rows.append({"dataset": dataset, "split": split, "case": case.name, **model, **asdict(agreement)})
     made_by = {"command": command, "version": __version__, "machine": platform.machine(), "every": every}
     made_by |= {
@@ -85,12 +95,8 @@ def compare(
         "generator_sha256": teacher.card.sha256,
         "generator_parameters": _parameters(teacher),
     }
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with write_atomically(out / "comparison.json") as temporary:
-            temporary.write_text(json.dumps({**made_by, "rows": rows}, indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"{out} cannot be written ({error.strerror}); choose another --out folder.") from error
+    with write_atomically(out / "comparison.json") as temporary:
+        temporary.write_text(json.dumps({**made_by, "rows": rows}, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     return table(rows, generator_parameters=_parameters(teacher))
 
 
@@ -104,7 +110,6 @@ def table(rows: list[dict[str, Any]], *, generator_parameters: int) -> str:
     for name in dict.fromkeys(row["predictor"] for row in rows):
         group = [row for row in rows if row["predictor"] == name]
         place = f"{group[0]['dataset']} ({group[0]['split']}, {len(group)})"
-        chance = 1 / np.mean([row["superpixels"] for row in group])
         cells = [
             place,
             name,
@@ -113,7 +118,7 @@ def table(rows: list[dict[str, Any]], *, generator_parameters: int) -> str:
                 _mean(group, key, 4 if key == "mean_difference" else 3)
                 for key in ("mean_difference", "window_correlation", "heat_correlation")
             ),
-            f"{_mean(group, 'same_hottest', 2)} (chance {chance:.2f})",
+            f"{_mean(group, 'same_hottest', 2)} (chance {_mean(group, 'chance', 2)})",
             _mean(group, "auroc", 3),
             _mean(group, "seconds", 1),
         ]
@@ -128,6 +133,8 @@ def _compare_case(
     case: Case, teacher: ModelDetector, pupils: list[ModelDetector], every: int, *, progress: Progress
 ) -> list[Agreement]:
     prepared = _thinned(prepare(read_scan(case.scan), settings=teacher.card.grid), every)
+    if not prepared.brain.any():
+        raise InputError(f"{case.name}: no slice is left that shows brain; choose a smaller --every.")
     truth = None if case.truth is None else _truth_on_model_grid(case.truth, prepared)
     size = teacher.card.windows(teacher.stride_mm).size
     corners, losses, seconds = _timed_losses(teacher, prepared, part_of(progress, 0, 0.5))
@@ -137,14 +144,14 @@ def _compare_case(
         part = part_of(progress, 0.5 + 0.5 * number / len(pupils), 0.5 + 0.5 * (number + 1) / len(pupils))
         _, guesses, seconds_of_pupil = _timed_losses(pupil, prepared, part)
         guessed_heat = heat_in(prepared.brain, guesses, corners, size=size)
-        same, superpixels = _same_hottest(prepared, heat, guessed_heat)
+        same, chance = _same_hottest(prepared, heat, guessed_heat)
         agreements.append(
             Agreement(
                 mean_difference=round(float((losses - guesses).abs().mean()), 5),
                 window_correlation=round(rank_correlation(losses, guesses), 4),
                 heat_correlation=round(rank_correlation(heat[prepared.brain], guessed_heat[prepared.brain]), 4),
                 same_hottest=same,
-                superpixels=superpixels,
+                chance=chance,
                 auroc=_auroc(truth, guessed_heat, prepared.brain),
                 auroc_generator=_auroc(truth, heat, prepared.brain),
                 seconds=seconds_of_pupil,
@@ -154,10 +161,22 @@ def _compare_case(
     return agreements
 
 
+def _check_alike(teacher: Card, pupils: list[Card]) -> None:
+    """Raises WeightsError when the losses cannot be compared."""
+    if teacher.method != "inpainting":
+        raise WeightsError(f"{teacher.name} is no generator (its method is {teacher.method}); name an inpainting model.")
+    for pupil in pupils:
+        if (pupil.grid, pupil.window_mm, pupil.minmax) != (teacher.grid, teacher.window_mm, teacher.minmax):
+            raise WeightsError(f"{pupil.name} has another grid, window or minmax than {teacher.name}; they cannot be compared.")
+
+
 def _thinned(prepared: Prepared, every: int) -> Prepared:
-    brain = prepared.brain.copy()
-    brain[np.arange(len(brain)) % every != 0] = False
-    return replace(prepared, brain=brain)
+    """Each n-th slice, as a volume of its own."""
+    image = prepared.image
+    columns, rows, slices = image.grid.spacing
+    kept = image.array[::every]
+    grid = replace(image.grid, size=(*image.grid.size[:2], len(kept)), spacing=(columns, rows, slices * every))
+    return replace(prepared, image=Volume(np.ascontiguousarray(kept), grid, image.name), brain=prepared.brain[::every].copy())
 
 
 def _timed_losses(detector: ModelDetector, prepared: Prepared, progress: Progress) -> tuple[torch.Tensor, torch.Tensor, float]:
@@ -174,20 +193,23 @@ def _truth_on_model_grid(path: Path, prepared: Prepared) -> Array:
     return inside
 
 
-def _same_hottest(prepared: Prepared, heat: Array, guessed_heat: Array, least_voxels: int = 100) -> tuple[float, float]:
-    """Share of slices with the same hottest superpixel, and how many there are to choose from (mean)."""
-    settings = SegmentSettings()
-    cuts = [cut_regions(prepared.image.array, prepared.brain, h, settings) for h in (heat, guessed_heat)]
-    sizes = np.bincount(cuts[0].labels.ravel(), minlength=len(cuts[0].heat))
-    same, counts = [], []
-    for index in np.unique(cuts[0].slices[1:]):
-        members = np.flatnonzero((cuts[0].slices == index) & (sizes >= least_voxels))
+def _same_hottest(
+    prepared: Prepared, heat: Array, guessed_heat: Array, least_voxels: int = 100
+) -> tuple[float | None, float | None]:
+    """Share of slices with the same hottest superpixel, and how often chance would give that."""
+    cut = cut_regions(prepared.image.array, prepared.brain, heat, SegmentSettings())
+    sizes = np.bincount(cut.labels.ravel(), minlength=len(cut.heat))
+    guessed = np.bincount(cut.labels.ravel(), weights=guessed_heat.ravel(), minlength=len(cut.heat)) / np.maximum(sizes, 1)
+    same, chances = [], []
+    for index in np.unique(cut.slices[1:]):
+        members = np.flatnonzero((cut.slices == index) & (sizes >= least_voxels))
         members = members[members > 0]
         if len(members) > 1:
-            hottest = [members[np.argmax(cut.heat[members])] for cut in cuts]
-            same.append(hottest[0] == hottest[1])
-            counts.append(len(members))
-    return round(float(np.mean(same)), 4), round(float(np.mean(counts)), 2)
+            same.append(cut.heat[members].argmax() == guessed[members].argmax())
+            chances.append(1 / len(members))
+    if not same:
+        return None, None
+    return round(float(np.mean(same)), 4), round(float(np.mean(chances)), 4)
 
 
 def _auroc(truth: Array | None, heat: Array, brain: Array) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,16 @@ import numpy as np
 from .. import __version__
 from ..detectors import Detector, ModelDetector
 from ..detectors.baselines import IntensityDetector
-from ..errors import GeometryError, InputError, OutputError, WeightsError
+from ..errors import GeometryError, InputError, OutputError, SettingsError, WeightsError
 from ..files import write_atomically
 from ..io import read_labels, read_scan
 from ..pipeline import load_detector
-from ..prepare import GridSettings, prepare
+from ..prepare import PREPARATION, GridSettings, Prepared, prepare
 from ..progress import Progress, part_of, silent
 from ..result import segment, threshold_name
+from ..segmentation.graph import is_compiled
 from ..segmentation.select import SEGMENTATIONS, SegmentSettings
+from ..volume import Array
 from ..weights.card import Card
 from .datasets import DATASETS, Case
 from .metrics import score
@@ -52,12 +54,20 @@ def evaluate(
         raise OutputError(f"{out} cannot be made ({error.strerror}); choose another --out folder.") from error
     kept = _read_rows(out)
     detectors = [load_detector(model, device=device) for model in models]
+    check_names(detectors)
     for done, case in enumerate(cases):
         part = part_of(progress, done / len(cases), (done + 1) / len(cases))
         for row in _score_case(case, detectors, {"dataset": dataset, "split": split}, kept, progress=part):
             kept[row["key"]] = row
             _write_rows(out, kept, command)
     return list(kept.values())
+
+
+def check_names(detectors: list[ModelDetector]) -> None:
+    """Raises SettingsError when two models have one name: their rows could not be told apart."""
+    names = [detector.card.name for detector in detectors]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise SettingsError(f"two models are called {twice[0]}; change the name in the card of one of them.")
 
 
 def table(rows: list[Row]) -> str:
@@ -85,7 +95,7 @@ def _score_case(
 ) -> list[Row]:
     """Rows of the models and, once, of the baseline with the first model's healthy scans behind its threshold.
 
-    A detector has a row per segmentation that it is calibrated for.
+    A detector has a row per segmentation that it is calibrated for; volumes need numba.
     """
     runs: list[tuple[str, Detector, ModelDetector, dict[str, float]]] = [
         (detector.card.name, detector, detector, detector.card.thresholds) for detector in detectors
@@ -94,23 +104,28 @@ def _score_case(
     baseline = first.card.healthy_validation.get("intensity_baseline_thresholds", {})
     runs.append(("intensity only", IntensityDetector(), first, baseline))
     new: list[Row] = []
+    opened: dict[GridSettings, Opened] = {}  # a scan is prepared once per grid
     for number, (name, heater, model, thresholds) in enumerate(runs):
         if threshold_name("slices") not in thresholds:
             raise WeightsError(f"the model {model.card.name} is not calibrated; run brain-inpaint-ad calibrate first.")
         wanted = [row for row in _rows_to_fill(place, case, name, model.card, thresholds) if not _is_kept(row, kept)]
         if wanted:
             part = part_of(progress, number / len(runs), (number + 1) / len(runs))
-            new += _filled(wanted, case, heater, model.card.grid, thresholds, progress=part)
+            if model.card.grid not in opened:
+                opened[model.card.grid] = _open(case, model.card.grid)
+            new += _filled(wanted, opened[model.card.grid], heater, thresholds, progress=part)
     return new
 
 
 def _rows_to_fill(place: dict[str, str], case: Case, name: str, card: Card, thresholds: dict[str, float]) -> list[Row]:
     rows = []
     for segmentation in SEGMENTATIONS:
-        if threshold_name(segmentation) in thresholds:
+        possible = segmentation == "slices" or is_compiled()
+        if possible and threshold_name(segmentation) in thresholds:
             row: Row = {**place, "case": case.name, "detector": name if segmentation == "slices" else f"{name}, {segmentation}"}
             row["key"] = "/".join(row.values())
-            made_with = {"model_sha256": card.sha256, "threshold": thresholds[threshold_name(segmentation)]}
+            threshold = thresholds[threshold_name(segmentation)]
+            made_with = {"model_sha256": card.sha256, "threshold": threshold, "preparation": PREPARATION}
             rows.append({**row, "segmentation": segmentation, **made_with})
     return rows
 
@@ -119,21 +134,34 @@ def _is_kept(row: Row, kept: dict[str, Row]) -> bool:
     return row.items() <= kept.get(row["key"], {}).items()
 
 
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A case made ready: the prepared scan, and what is abnormal on the scan's own grid (None: nothing)."""
+
+    prepared: Prepared
+    truth: Array | None
+
+
+def _open(case: Case, grid: GridSettings) -> Opened:
+    scan = read_scan(case.scan)
+    if case.truth is None:
+        return Opened(prepare(scan, settings=grid), None)
+    truth = read_labels(case.truth)
+    if not truth.grid.is_same_place(scan.grid):
+        raise GeometryError(f"the truth {truth.name} does not lie on the grid of {scan.name}.")
+    return Opened(prepare(scan, settings=grid), truth.array > 0)
+
+
 def _filled(
-    rows: list[Row], case: Case, heater: Detector, grid: GridSettings, thresholds: dict[str, float], *, progress: Progress
+    rows: list[Row], opened: Opened, heater: Detector, thresholds: dict[str, float], *, progress: Progress
 ) -> list[Row]:
     """The rows of one detector on one scan with their scores; the heatmap is made once."""
-    scan = read_scan(case.scan)
-    truth = read_labels(case.truth) if case.truth else None
-    if truth is not None and not truth.grid.is_same_place(scan.grid):
-        raise GeometryError(f"the truth {truth.name} does not lie on the grid of {scan.name}.")
-    prepared = prepare(scan, settings=grid)
-    heat = heater.heatmap(prepared, progress=progress)
+    heat = heater.heatmap(opened.prepared, progress=progress)
     filled = []
     for row in rows:
         settings = SegmentSettings(segmentation=row["segmentation"])
-        result = segment(prepared, heat, settings=settings, thresholds=thresholds, report={})
-        filled.append({**row, "scores": asdict(score(result, None if truth is None else truth.array > 0))})
+        result = segment(opened.prepared, heat, settings=settings, thresholds=thresholds, report={})
+        filled.append({**row, "scores": asdict(score(result, opened.truth))})
     return filled
 
 

@@ -18,7 +18,7 @@ def rebuild_direct(
     corners: Tensor,
     *,
     size: int,
-    batch: int = 64,
+    batch: int = 16,
     stretched: bool = False,
     progress: Progress = silent,
 ) -> Iterator[tuple[Tensor, Tensor]]:

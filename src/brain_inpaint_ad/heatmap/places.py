@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..progress import Progress
 from .region import Region
 
 MARGIN = 1  # zeros around every feature map: what the next convolution sees beyond the border
@@ -20,6 +21,7 @@ _CPU_BATCH = 32  # windows at once and thread: their features stay in the cache 
 _GPU_BATCH = 1024
 _Job = TypeVar("_Job")
 _Answer = TypeVar("_Answer")
+Submit = Callable[[Callable[[_Job], _Answer], Iterable[_Job]], Iterator[_Answer]]  # as map
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +56,25 @@ def places_of(corners: Tensor, picked: Tensor, first_slice: int, device: torch.d
             yield Place(top, left, picked[part].to(corners.device), slices)
 
 
+def slices_within(memory_mb: float, bytes_per_slice: int, slices: int) -> int:
+    """How many slices' maps fit at once, 1 at least."""
+    return int(max(1, min(slices, memory_mb * 1e6 / bytes_per_slice)))
+
+
+def counted(progress: Progress, total: int, stage: str) -> Callable[[int], None]:
+    """Reports how many of `total` are done, told how many more each time."""
+    done = 0
+
+    def report(more: int) -> None:
+        nonlocal done
+        done += more
+        progress(done / total if total else 1.0, stage)
+
+    return report
+
+
 @contextmanager
-def workers(device: torch.device) -> Iterator[Callable[[Callable[[_Job], _Answer], Iterable[_Job]], Iterator[_Answer]]]:
+def workers(device: torch.device) -> Iterator[Submit[Any, Any]]:
     """How jobs are done: on the CPU one per core at a time, because single windows are too small to share out."""
     threads = torch.get_num_threads()
     if device.type != "cpu" or threads == 1:

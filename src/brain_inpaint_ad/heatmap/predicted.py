@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import cast
@@ -12,11 +13,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..devices import autocast
+from ..errors import SettingsError
 from ..nets.predictor import SIDE, LossPredictor
 from ..nets.unet import UNet
 from ..progress import Progress, silent
-from .places import Place, framed, places_of, refreshed, workers
+from .incremental import MEMORY_MB
+from .places import Place, Submit, counted, framed, places_of, refreshed, slices_within, workers
 from .region import Region, padded
+
+_R_SLICE_VALUES = 4_700_000  # of one slice while R's first maps are made: 64 × 128² three times, and what follows
 
 
 def predict_losses(
@@ -26,24 +31,26 @@ def predict_losses(
     *,
     size: int,
     dtype: torch.dtype = torch.float32,
+    memory_mb: float = MEMORY_MB,
     progress: Progress = silent,
 ) -> Tensor:
     """R's guess for every window, float32 (n,): those of `predict_losses_direct`, with the maps of R's first two blocks kept.
 
-    predictor: R in evaluation mode; image: (slices, rows, columns) on its device; corners: (n, 3); dtype: to compute in.
-    As in `incremental`, a window changes a part of each map only: about 80 MFLOP remain of 810.
+    predictor: R in evaluation mode; image: (slices, rows, columns) on its device; corners: (n, 3); dtype: to compute in;
+    memory_mb: as for `Incremental.rebuild`. A window changes a part of each map only: about 80 MFLOP remain of 810.
     """
     losses = torch.zeros(len(corners), device=image.device)
     network = _Blocks(copy.deepcopy(predictor).to(dtype, memory_format=torch.channels_last))  # type: ignore[call-overload]
-    with torch.inference_mode():
-        known = network.of_slices(enlarge(image).to(dtype))
-    done, factor = 0, SIDE // max(image.shape[1:])
+    held = slices_within(memory_mb, _R_SLICE_VALUES * dtype.itemsize, len(image))
+    report = counted(progress, len(corners), "predicting the loss")
+    report(0)
     with workers(image.device) as submit:
-        places = places_of(corners, torch.arange(len(corners)), 0, image.device)
-        for place, guesses in submit(partial(network.of_windows, known, size=size, factor=factor), places):
-            progress(done / len(corners), "predicting the loss")
-            losses[place.which] = guesses
-            done += len(place.which)
+        for first in range(0, len(image), held):
+            here = ((corners[:, 0] >= first) & (corners[:, 0] < first + held)).nonzero()[:, 0].cpu()
+            places = list(places_of(corners, here, first, image.device))
+            for place, guesses in network.of(image[first : first + held].to(dtype), places, size, submit):
+                losses[place.which] = guesses
+                report(len(place.which))
     return losses
 
 
@@ -78,6 +85,16 @@ class _Blocks:
         self.conv_3, self.after_3 = layers[6], layers[7:9]
         self.rest = layers[9:]
         self.slope = cast(nn.LeakyReLU, layers[1]).negative_slope
+
+    def of(
+        self, image: Tensor, places: list[Place], size: int, submit: Submit[Place, tuple[Place, Tensor]]
+    ) -> Iterator[tuple[Place, Tensor]]:
+        """Some slices and their windows; the maps of these slices are gone when it ends."""
+        if not places:
+            return
+        with torch.inference_mode():
+            known = self.of_slices(enlarge(image))
+        yield from submit(partial(self.of_windows, known, size=size, factor=_factor(image)), places)
 
     def of_slices(self, field: Tensor) -> _Known:
         """field: (slices, 1, 256, 256)."""
@@ -138,7 +155,7 @@ def unmasked(image: Tensor, brain: Tensor) -> Tensor:
 
 def enlarge(image: Tensor) -> Tensor:
     """(n, rows, columns) to the field R takes, (n, 1, 256, 256): pixels repeated, 0 beside the slice."""
-    enlarged = functional.interpolate(image[:, None], scale_factor=SIDE // max(image.shape[1:]), mode="nearest")
+    enlarged = functional.interpolate(image[:, None], scale_factor=_factor(image), mode="nearest")
     rows, columns = enlarged.shape[2:]
     return functional.pad(enlarged, (0, SIDE - columns, 0, SIDE - rows))
 
@@ -151,3 +168,10 @@ def paint(image: Tensor, corners: Tensor, *, size: int) -> Tensor:
     in_rows = (row >= top[:, None]) & (row < top[:, None] + size)
     in_columns = (column >= left[:, None]) & (column < left[:, None] + size)
     return enlarge(image[index].masked_fill(in_rows[:, :, None] & in_columns[:, None, :], 1.0))
+
+
+def _factor(image: Tensor) -> int:
+    """How many times a pixel is repeated. Raises SettingsError for slices larger than R's field."""
+    if max(image.shape[1:]) > SIDE:
+        raise SettingsError(f"R takes slices of up to {SIDE} × {SIDE} pixels, got {image.shape[1]} × {image.shape[2]}")
+    return SIDE // max(image.shape[1:])

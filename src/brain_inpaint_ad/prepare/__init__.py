@@ -14,7 +14,9 @@ from .brain import find_brain
 from .grid import GridSettings, mask_to_grid, model_grid, to_model_grid
 from .intensity import normalise
 
-__all__ = ["GridSettings", "Prepared", "prepare"]
+__all__ = ["PREPARATION", "GridSettings", "Prepared", "prepare"]
+
+PREPARATION = 2  # goes up whenever the same scan would be prepared otherwise: caches and kept results of before do not count
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from skimage.segmentation import felzenszwalb as skimage_felzenszwalb
 
 from ..errors import InputError, SettingsError
 from ..volume import Array
-from .graph import build_graph, cut, is_compiled
+from .graph import MAX_SIGMA, MIN_SCALE, build_graph, cut, is_compiled
 
 NEIGHBOURS = {2: (8,), 3: (6, 26)}  # by dimensions; the first is the default
 
@@ -40,7 +40,8 @@ def felzenszwalb(
     _check_mask(mask, image.shape)
     _check_settings(scale=scale, sigma=sigma, min_size=min_size)
     neighbours = _checked_neighbours(image.ndim, neighbours)
-    _check_spacing(spacing, image.ndim)
+    check_spacing(spacing, image.ndim)
+    min_size = min(min_size, image.size)
     if image.ndim == 2 and spacing is None and mask is None and not is_compiled():
         values = image.astype(np.float64)
         return _in_raster_order(skimage_felzenszwalb(values, scale=scale, sigma=sigma, min_size=min_size, channel_axis=None))
@@ -65,9 +66,9 @@ def _check_mask(mask: Array | None, shape: tuple[int, ...]) -> None:
 
 
 def _check_settings(*, scale: float, sigma: float, min_size: int) -> None:
-    # Below 1e-30 the algorithm's float32 numbers could not tell the scale from 0.
-    if not (1e-30 <= scale < math.inf and 0 <= sigma < math.inf and min_size >= 1):
-        raise SettingsError(f"scale > 0, sigma ≥ 0, min_size ≥ 1 expected, got {scale:g}, {sigma:g}, {min_size}.")
+    if not (MIN_SCALE <= scale < math.inf and 0 <= sigma <= MAX_SIGMA and min_size >= 1):
+        expected = f"scale from {MIN_SCALE:g}, sigma from 0 to {MAX_SIGMA:g}, min_size from 1"
+        raise SettingsError(f"{expected} expected, got {scale:g}, {sigma:g}, {min_size}.")
 
 
 def _checked_neighbours(dimensions: int, neighbours: int | None) -> int:
@@ -77,10 +78,15 @@ def _checked_neighbours(dimensions: int, neighbours: int | None) -> int:
     return neighbours or known[0]
 
 
-def _check_spacing(spacing: tuple[float, ...] | None, dimensions: int) -> None:
+def check_spacing(spacing: tuple[float, ...] | None, dimensions: int) -> None:
+    """Raises SettingsError unless it is None or one length in mm for each dimension."""
     if spacing is None:
         return
-    if len(spacing) != dimensions or not all(length > 0 and math.isfinite(length) for length in spacing):
+    try:
+        lengths = [float(length) for length in spacing]
+    except (TypeError, ValueError):
+        lengths = []
+    if len(lengths) != dimensions or not all(0 < length < math.inf for length in lengths):
         raise SettingsError(f"spacing must be {dimensions} lengths in mm above 0, got {spacing}.")
 
 

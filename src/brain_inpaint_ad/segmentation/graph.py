@@ -13,6 +13,9 @@ from scipy.ndimage import gaussian_filter
 from ..errors import SettingsError
 from ..volume import Array
 
+MIN_SCALE = 1e-30  # below, the algorithm's float32 numbers could not tell it from 0
+MAX_SIGMA = 100.0  # pixels; beyond, a slice is one grey, and the filter takes more memory than there is
+
 # One of the two directions of every pair, in scikit-image's order: how ties between costs fall depends on it.
 _IN_PLANE = ((0, 1), (1, 0), (1, 1), (1, -1))
 _OFFSETS: dict[tuple[int, int], tuple[tuple[int, ...], ...]] = {
@@ -72,7 +75,8 @@ def cut(graph: Graph, *, scale: float, min_size: int) -> Array:
 
     scale: as scikit-image counts it, in 255ths of the intensity range. Raises SettingsError where numba is missing.
     """
-    labels: Array = load_kernel().merge(graph.forest.copy(), graph.ends, graph.costs, float(scale) / 255.0, int(min_size))
+    least = int(min(min_size, len(graph.forest)))  # more than all there are changes nothing
+    labels: Array = load_kernel().merge(graph.forest.copy(), graph.ends, graph.costs, float(scale) / 255.0, least)
     return labels
 
 

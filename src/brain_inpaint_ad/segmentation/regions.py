@@ -9,7 +9,7 @@ import numpy as np
 
 from ..progress import Progress, silent
 from ..volume import Array
-from .felzenszwalb import check_image, felzenszwalb
+from .felzenszwalb import check_image, check_spacing, felzenszwalb
 from .graph import Graph, build_graph, cut, is_compiled, load_kernel
 from .select import SegmentSettings
 
@@ -42,6 +42,7 @@ class Cutter:
     ) -> None:
         """Arrays (slices, rows, columns); image: [0, 1]; spacing: mm along these axes, for the volume (default: equal)."""
         check_image(image)
+        check_spacing(spacing, image.ndim)
         self.brain = brain
         self._image, self._spacing = image, spacing
         self._heat = heatmap[brain]

@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from ..errors import SettingsError
 from ..volume import Array
+from .graph import MAX_SIGMA, MIN_SCALE
 
 RULES = ("calibrated", "paper")
 SEGMENTATIONS = ("slices", "volume")
@@ -37,11 +38,12 @@ class SegmentSettings:
             raise SettingsError(f"the segmentation must be one of {', '.join(SEGMENTATIONS)}, got {self.segmentation!r}")
         if self.rule not in RULES:
             raise SettingsError(f"the rule must be one of {', '.join(RULES)}, got {self.rule!r}")
-        if not (self.scale > 0 and math.isfinite(self.scale)):
-            raise SettingsError(f"the scale must be above 0 and finite, got {self.scale:g}")
-        if not (self.sigma >= 0 and self.min_size >= 1 and self.min_volume_ml >= 0):
+        if not MIN_SCALE <= self.scale < math.inf:
+            raise SettingsError(f"the scale must be above 0 (from {MIN_SCALE:g}) and finite, got {self.scale:g}")
+        if not (0 <= self.sigma <= MAX_SIGMA and self.min_size >= 1 and self.min_volume_ml >= 0):
             got = f"{self.sigma:g}, {self.min_size}, {self.min_volume_ml:g}"
-            raise SettingsError(f"sigma must be 0 or more, min_size 1 or more, min_volume_ml 0 or more, got {got}")
+            must = f"sigma must be 0 to {MAX_SIGMA:g}, min_size 1 or more, min_volume_ml 0 or more"
+            raise SettingsError(f"{must}, got {got}")
 
 
 @dataclass(frozen=True, slots=True)

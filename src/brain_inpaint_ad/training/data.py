@@ -16,7 +16,7 @@ from torch import Tensor
 from ..errors import InputError, TrainingError
 from ..files import write_atomically
 from ..io import SUFFIXES, read_scan
-from ..prepare import GridSettings, prepare
+from ..prepare import PREPARATION, GridSettings, prepare
 from ..progress import Progress, silent
 from ..volume import Array
 
@@ -124,7 +124,7 @@ def _check_no_leak(names: list[str], table: Path) -> None:
 
 def _prepared(subject: Subject, cache: Path, grid: GridSettings) -> tuple[Array, Array]:
     stat = subject.path.stat()
-    what = json.dumps([str(subject.path.resolve()), stat.st_size, stat.st_mtime_ns, asdict(grid)])
+    what = json.dumps([str(subject.path.resolve()), stat.st_size, stat.st_mtime_ns, asdict(grid), PREPARATION])
     kept = cache / f"{subject.name}-{hashlib.sha256(what.encode()).hexdigest()[:16]}.npz"
     if not kept.exists():
         prepared = prepare(read_scan(subject.path), settings=grid)

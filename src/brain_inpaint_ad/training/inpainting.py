@@ -36,7 +36,7 @@ class InpaintingSettings:
     window_mm: float = 32.0
     spacing_mm: float = 2.0
     width: int = 16
-    depth: int = 3  # a fourth level costs a window three times as much, see docs/benchmarks
+    depth: int = 4
     batch: int = 16  # as published
     rate_generator: float = 1e-4  # α_G, as published
     rate_critic: float = 1e-3  # α_D, as published
@@ -160,9 +160,9 @@ def train(
     limits = loop.LoopSettings(iterations=iterations, seed=settings.seed, max_minutes=max_minutes)
     where = pick_device(device)
     listed = find_subjects(data, subjects)
-    out = run_folder(out, resume=resume)
     start, origin = _start(start_from)
     nets = build(settings, where, start=start)
+    out = run_folder(out, resume=resume)  # made last: a refused setting leaves no folder behind
     state = loop.State(
         {"generator": nets.generator, "critic": nets.critic},
         {"generator": nets.generator_optimiser, "critic": nets.critic_optimiser},

@@ -127,8 +127,21 @@ def load(state: State, path: Path) -> int:
 def _differences(stored: dict[str, Any], wanted: dict[str, Any]) -> Iterable[str]:
     for key in stored.keys() | wanted.keys():
         there, asked = stored.get(key), wanted.get(key)
-        if there != asked:
+        if there == asked or (_is_empty(there) and _is_empty(asked)):
+            continue
+        if key == "start_from":
+            yield f"start_from: {_model(there)} there, {_model(asked)} asked"
+        else:
             yield f"other {key}" if isinstance(asked, dict) else f"{key}: {there} there, {asked} asked"
+
+
+def _is_empty(value: object) -> bool:
+    return value is None or value == {}
+
+
+def _model(origin: dict[str, str] | None) -> str:
+    """Its name, and of its SHA-256 what tells it from another of that name."""
+    return f"{origin['name']} ({origin['sha256'][:8]})" if origin else "no model"
 
 
 def _log(logger: Logger, scalars: dict[str, torch.Tensor], iteration: int) -> None:

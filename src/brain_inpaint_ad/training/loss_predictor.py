@@ -45,12 +45,14 @@ class LossPredictorSettings:
     width: int = 16
     depth: int = 4
     batch: int = 16
-    rate: float = 1e-4  # α_R; the thesis does not say, see `usual_rate`
+    rate: float | None = None  # α_R, which the thesis does not give; None: see `usual_rate`
     seed: int = 0
 
     def __post_init__(self) -> None:
         if self.masks not in MASKS:
             raise SettingsError(f"the masks must be one of {', '.join(MASKS)}, got {self.masks!r}")
+        if self.rate is None:
+            object.__setattr__(self, "rate", usual_rate(dense=self.dense))
 
 
 def usual_rate(*, dense: bool) -> float:
@@ -144,8 +146,14 @@ def train(
     listed = find_subjects(data, subjects)
     out = run_folder(out, resume=resume)
     predictor = build(settings, where)
-    optimiser = torch.optim.Adam(predictor.parameters(), settings.rate)
-    stored = {**asdict(settings), "generator": card.sha256, "subjects": {subject.name: subject.split for subject in listed}}
+    rate = settings.rate or usual_rate(dense=settings.dense)
+    optimiser = torch.optim.Adam(predictor.parameters(), rate)
+    stored = {
+        **asdict(settings),
+        "iterations": iterations,
+        "generator": card.sha256,
+        "subjects": {subject.name: subject.split for subject in listed},
+    }
     state = loop.State({"predictor": predictor}, {"predictor": optimiser}, stored)
     if resume:
         loop.load(state, out / loop.CHECKPOINT)
@@ -153,6 +161,8 @@ def train(
     write_record(out, asdict(settings), listed)
 
     def step(rng: torch.Generator) -> dict[str, Tensor]:
+        for group in optimiser.param_groups:
+            group["lr"] = rate_at(_steps_done(optimiser), rate, iterations)
         image, brain, corners = draw(train_slices, settings, teacher.size, rng)
         return training_step(predictor, optimiser, teacher, (image.to(where), brain.to(where), corners.to(where)))
 
@@ -168,6 +178,19 @@ def train(
         lambda digest: _card(card, settings, name or out.name, training=training, validation=figures, digest=digest),
     )
     return done
+
+
+def rate_at(iteration: int, rate: float, iterations: int) -> float:
+    """`rate` for two thirds of all iterations, then straight down to 0: the last figures stop jumping.
+
+    So a run ends where it was told to: it is resumed with the same number of iterations.
+    """
+    return rate * min(1.0, 3 * (1 - iteration / iterations))
+
+
+def _steps_done(optimiser: torch.optim.Optimizer) -> int:
+    """As the checkpoint knows it."""
+    return max((int(state["step"]) for state in optimiser.state.values()), default=0)
 
 
 def build(settings: LossPredictorSettings, device: torch.device) -> LossPredictor | UNet:

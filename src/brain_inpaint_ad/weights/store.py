@@ -19,11 +19,12 @@ from .card import Card, read_card, sha256_of
 
 SHIPPED = Path(__file__).parent / "shipped"
 DEFAULT_MODEL = "t1-inpaint-32mm"
+FAST_MODEL = "t1-inpaint-32mm-fast"  # three levels instead of four; R and R′ learned from it
 
 
 def shipped_cards() -> list[Card]:
     """Cards of the models that came with the package, by name."""
-    return [read_card(path) for path in sorted(SHIPPED.glob("*.json"))]
+    return [read_card(path) for path in sorted(SHIPPED.glob("*.json"), key=lambda path: path.stem)]
 
 
 def find_model(name: str) -> Path:

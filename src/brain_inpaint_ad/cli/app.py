@@ -10,8 +10,9 @@ import typer
 from .. import __version__
 from . import benchmark, calibrate, compare, detect, evaluate, models, phantom, train
 
-# Beside a busy program OpenMP's spinning waits made torch up to 50 times slower (docs/benchmarks). Read when torch is loaded.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Beside a busy program OpenMP's long spinning waits made torch up to 50 times slower; short ones cost 5 % on free cores
+# (docs/benchmarks). libgomp reads this when torch is loaded.
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -12,6 +12,7 @@ from ..volume import Array, Volume
 
 WORK_SPACING_MM = 4.0  # a bias field varies over centimetres; 4 mm keeps N4 at one to three seconds
 ITERATIONS = (30, 30, 20)
+_THREADS = 2
 _MARGIN_MM = 10.0  # as the brain-only training scans have
 
 
@@ -33,7 +34,7 @@ def correct_bias(scan: Volume, brain: Array) -> Array:
     factors = [min(factor, max(1, size // 4)) for factor, size in zip(factors, image.GetSize(), strict=True)]
     n4 = sitk.N4BiasFieldCorrectionImageFilter()
     n4.SetMaximumNumberOfIterations(ITERATIONS)
-    with _one_thread():
+    with _fixed_threads():
         n4.Execute(sitk.Shrink(image, factors), sitk.Shrink(mask, factors))
         field = np.exp(sitk.GetArrayFromImage(n4.GetLogBiasFieldAsImage(image)))
     corrected = np.zeros(scan.array.shape, dtype=np.float32)
@@ -52,10 +53,10 @@ def _box_around(brain: Array, margin: list[float]) -> tuple[slice, ...]:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
-    """More are not faster here, and the last digits of the field would depend on how many a machine has."""
+def _fixed_threads() -> Iterator[None]:
+    """As many on every machine: the last digits of the field depend on it. Two are nearly twice as fast as one."""
     before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()  # N4's own setting does not reach the filters within
-    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(_THREADS)
     try:
         yield
     finally:

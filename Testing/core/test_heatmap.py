@@ -113,7 +113,7 @@ def test_what_a_slice_is_said_to_take_is_what_it_takes():
     levels = engine._whole_slices(image)
     tensors = [t for level in levels for t in (level.entering, level.between, level.leaving) if t is not None]
     taken = sum(t.numel() * t.element_size() for t in tensors)
-    assert taken <= 3 * engine._slice_bytes(image) <= 1.5 * taken
+    assert 2 * taken <= 3 * engine._slice_bytes(image) <= 3 * taken  # as much again while they are made
 
 
 @pytest.fixture

@@ -47,7 +47,8 @@ def load_model(name: str) -> tuple[nn.Module, Card]:
         stored = load_file(path)
         network.load_state_dict({key: t.float() if t.is_floating_point() else t for key, t in stored.items()})
     except (SafetensorError, RuntimeError, OSError) as error:
-        raise WeightsError(f"{path} does not hold the network its card describes ({card.method}).") from error
+        what = "R" if card.method == "loss-prediction" else f"a U-Net of width {card.width} and depth {card.depth}"
+        raise WeightsError(f"{path} does not hold {what}, as its card says; install the model again.") from error
     if not all(torch.isfinite(value).all() for value in network.state_dict().values()):
         raise WeightsError(f"{path} holds NaN or infinite weights; install the model again.")
     return network.eval(), card

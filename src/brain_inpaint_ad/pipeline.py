@@ -62,7 +62,6 @@ def detect(
     Raises BrainInpaintError and its kin, each with one sentence on what to do. Source: Nguyen 2020.
     """
     clock = _Stages()
-    _load_ahead()
     settings = SegmentSettings(scale=scale, rule=rule, segmentation=segmentation)
     check_kernel(settings)
     with clock.stage("load"):
@@ -77,6 +76,7 @@ def detect(
         check_threshold(thresholds, settings)
         volume = scan if isinstance(scan, Volume) else read_scan(scan)
         given = read_labels(mask) if isinstance(mask, (str, os.PathLike)) else mask
+    _load_ahead()
     with clock.stage("prepare"):
         prepared = prepare(
             volume,

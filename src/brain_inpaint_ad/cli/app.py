@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import Annotated
 
@@ -13,6 +14,8 @@ from . import benchmark, calibrate, compare, detect, evaluate, models, phantom, 
 # Beside a busy program OpenMP's long spinning waits made torch up to 50 times slower; short ones cost 5 % on free cores
 # (docs/benchmarks). libgomp reads this when torch is loaded.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+# What it says of its font cache is nothing to the user, and would stand before our one sentence.
+logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 app = typer.Typer(
     no_args_is_help=True,

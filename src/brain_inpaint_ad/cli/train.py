@@ -75,7 +75,7 @@ class Masks(StrEnum):
 def loss_predictor(
     data: Annotated[Path, typer.Option(help="Folder of healthy NIfTI scans, with subjects.csv in it or above it.")],
     out: Annotated[Path, typer.Option(help="Folder of the run: checkpoint, TensorBoard, pictures, weights.")],
-    model: Annotated[str, typer.Option(help="The generator whose loss is learned: name or path.")] = ("t1-inpaint-32mm-fast"),
+    model: Annotated[str, typer.Option(help="The generator whose loss is learned: name or path.")] = "t1-inpaint-32mm-fast",
     dense: Annotated[bool, typer.Option("--dense", help="R′: one pass per slice, learns on made-up anomalies, too.")] = False,
     masks: Annotated[Masks, typer.Option(help="R only: windows in the middle third (published) or the brain.")] = Masks.middle,
     iterations: Annotated[int, typer.Option(help="Batches of 16 to see in all.")] = 5_000,

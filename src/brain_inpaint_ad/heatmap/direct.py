@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..nets.unet import UNet
 from ..progress import Progress, silent
-from .losses import cut, stretch
+from .losses import covered, cut, stretch
 
 
 def rebuild_direct(
@@ -39,13 +39,8 @@ def rebuild_direct(
 
 def _erased(image: Tensor, corners: Tensor, size: int) -> Tensor:
     """G's input for each window: (n, 2, rows, columns)."""
-    index, top, left = corners.unbind(1)
-    row = torch.arange(image.shape[1], device=image.device)
-    column = torch.arange(image.shape[2], device=image.device)
-    in_rows = (row >= top[:, None]) & (row < top[:, None] + size)
-    in_columns = (column >= left[:, None]) & (column < left[:, None] + size)
-    window = (in_rows[:, :, None] & in_columns[:, None, :]).to(image.dtype)
-    return torch.stack([image[index] * (1 - window), window], dim=1).contiguous(memory_format=torch.channels_last)
+    window = covered(corners, *image.shape[1:], size=size).to(image.dtype)
+    return torch.stack([image[corners[:, 0]] * (1 - window), window], dim=1).contiguous(memory_format=torch.channels_last)
 
 
 def _numbered(corners: Tensor) -> Tensor:

@@ -45,6 +45,15 @@ def stretch(images: Tensor) -> Tensor:
     return (images - low) / (high - low).clamp(min=1e-6)
 
 
+def covered(corners: Tensor, rows: int, columns: int, *, size: int) -> Tensor:
+    """Where each window lies in its slice: bool (n, rows, columns). corners: (n, 3) slice, row, column."""
+    _, top, left = corners.unbind(1)
+    row, column = torch.arange(rows, device=corners.device), torch.arange(columns, device=corners.device)
+    in_rows = (row >= top[:, None]) & (row < top[:, None] + size)
+    in_columns = (column >= left[:, None]) & (column < left[:, None] + size)
+    return in_rows[:, :, None] & in_columns[:, None, :]
+
+
 def cut(image: Tensor, corners: Tensor, size: int) -> Tensor:
     """The windows of an image (slices, rows, columns): (n, size, size)."""
     reach = torch.arange(size, device=image.device)

@@ -18,6 +18,7 @@ from ..nets.predictor import SIDE, LossPredictor
 from ..nets.unet import UNet
 from ..progress import Progress, silent
 from .incremental import MEMORY_MB
+from .losses import covered
 from .places import Place, Submit, counted, framed, places_of, refreshed, slices_within, workers
 from .region import Region, padded
 
@@ -162,12 +163,8 @@ def enlarge(image: Tensor) -> Tensor:
 
 def paint(image: Tensor, corners: Tensor, *, size: int) -> Tensor:
     """What R sees: each window white on its slice, enlarged."""
-    index, top, left = corners.unbind(1)
-    row = torch.arange(image.shape[1], device=image.device)
-    column = torch.arange(image.shape[2], device=image.device)
-    in_rows = (row >= top[:, None]) & (row < top[:, None] + size)
-    in_columns = (column >= left[:, None]) & (column < left[:, None] + size)
-    return enlarge(image[index].masked_fill(in_rows[:, :, None] & in_columns[:, None, :], 1.0))
+    window = covered(corners, *image.shape[1:], size=size)
+    return enlarge(image[corners[:, 0]].masked_fill(window, 1.0))
 
 
 def _factor(image: Tensor) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..heatmap.losses import covered
+
 
 def sample_corners(brain: Tensor, size: int, rng: torch.Generator) -> Tensor:
     """One window per slice, centred on a random brain voxel and pushed inside the slice.
@@ -34,11 +36,7 @@ def middle_corners(brain: Tensor, size: int, rng: torch.Generator) -> Tensor:
 def sample_windows(brain: Tensor, size: int, rng: torch.Generator) -> Tensor:
     """The windows of `sample_corners` as float (batch, 1, rows, columns), 1 inside."""
     _, rows, columns = brain.shape
-    _, top, left = sample_corners(brain, size, rng).unbind(1)
-    row, column = torch.arange(rows, device=brain.device), torch.arange(columns, device=brain.device)
-    inside_rows = (row >= top[:, None]) & (row < top[:, None] + size)
-    inside_columns = (column >= left[:, None]) & (column < left[:, None] + size)
-    return (inside_rows[:, :, None] & inside_columns[:, None, :]).float()[:, None]
+    return covered(sample_corners(brain, size, rng), rows, columns, size=size).float()[:, None]
 
 
 def erase(image: Tensor, window: Tensor) -> Tensor:

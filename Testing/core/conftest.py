@@ -47,6 +47,7 @@ def save_untrained_model(path: Path, *, width: int) -> Path:
             window_mm=32.0,
             width=width,
             depth=2,
+            max_width=None,
             spacing_mm=4.0,
             rows=64,
             columns=48,

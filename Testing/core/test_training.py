@@ -210,10 +210,17 @@ def test_start_and_depth_are_obeyed_by_the_command_and_stand_in_the_card(a_healt
     [
         (("--depth", 9), "depth must be 1 to 4"),
         (("--width", 0), "width must be at least 1"),
+        (("--width", 4, "--max-width", 2), "no level may have more than 2 channels, but the first has 4"),
         (("--start-from", "nope"), "nope"),
         (("--start-from", "t1-loss-32mm"), "is no generator"),
-        (("--start-from", "tiny", "--width", 4, "--depth", 2), "width 4 and depth 2 cannot start from one of width 2"),
-        (("--start-from", "tiny", "--width", 2, "--depth", 3), "depth 3 cannot start from one of width 2 and depth 2"),
+        (
+            ("--start-from", "tiny", "--width", 4, "--depth", 2),
+            "4 + 8 + 16 channels by level cannot start",
+        ),
+        (
+            ("--start-from", "tiny", "--width", 2, "--depth", 3),
+            "2 + 4 + 8 + 16 channels by level cannot start",
+        ),
     ],
 )
 def test_settings_refused_by_the_command_leave_no_folder(options, sentence, a_healthy_folder, a_tiny_model, tmp_path, run_cli):

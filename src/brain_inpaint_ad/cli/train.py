@@ -32,6 +32,7 @@ def inpainting(
     subjects: Annotated[Path | None, typer.Option(help="CSV of scans and their split (train, validation, test).")] = None,
     width: Annotated[int, typer.Option(help="Channels of the U-Net's first level.")] = 16,
     depth: Annotated[int, typer.Option(help="Poolings of the U-Net, 1 to 4: fewer are faster and see less far.")] = 4,
+    max_width: Annotated[int | None, typer.Option(help="Most channels of any level: makes depth cheap.")] = None,
     start_from: Annotated[str | None, typer.Option(help="Model to begin with: fine-tunes it on your scans.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of weights, slices and windows.")] = 0,
     name: Annotated[str | None, typer.Option(help="Name of the model in its card. [default: the folder's]")] = None,
@@ -47,7 +48,7 @@ def inpainting(
         return train(
             data,
             out,
-            settings=InpaintingSettings(window_mm=window_mm, width=width, depth=depth, seed=seed),
+            settings=InpaintingSettings(window_mm=window_mm, width=width, depth=depth, max_width=max_width, seed=seed),
             iterations=iterations,
             max_minutes=max_minutes,
             resume=resume,

@@ -16,16 +16,28 @@ MAX_DEPTH = 4  # deeper, and one window changes nearly every feature: the increm
 
 @dataclass(frozen=True, kw_only=True)
 class UNetSettings:
-    """width: channels of the first level, doubled at each of `depth` poolings."""
+    """width: channels of the first level, doubled at each of `depth` poolings up to `max_width` (None: without a limit).
+
+    A deep level sees far, a wide one costs much: the limit makes depth cheap.
+    """
 
     width: int = 16
     depth: int = 4
+    max_width: int | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.depth <= MAX_DEPTH:
             raise SettingsError(f"depth must be 1 to {MAX_DEPTH}, got {self.depth}")
         if self.width < 1:
             raise SettingsError(f"width must be at least 1, got {self.width}")
+        if self.max_width is not None and self.max_width < self.width:
+            raise SettingsError(f"no level may have more than {self.max_width} channels, but the first has {self.width}")
+
+    @property
+    def channels(self) -> list[int]:
+        """Channels of each level, the first to the deepest."""
+        doubled = [self.width * 2**level for level in range(self.depth + 1)]
+        return doubled if self.max_width is None else [min(channels, self.max_width) for channels in doubled]
 
 
 class UNet(nn.Module):
@@ -40,7 +52,7 @@ class UNet(nn.Module):
 
     def __init__(self, settings: UNetSettings) -> None:
         super().__init__()
-        widths = [settings.width * 2**level for level in range(settings.depth + 1)]
+        widths = settings.channels
         self.settings = settings
         self.encoder = nn.ModuleList(
             double_conv(before, after) for before, after in zip([2, *widths[:-1]], widths, strict=True)

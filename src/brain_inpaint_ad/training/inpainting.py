@@ -37,6 +37,7 @@ class InpaintingSettings:
     spacing_mm: float = 2.0
     width: int = 16
     depth: int = 4
+    max_width: int | None = None
     batch: int = 16  # as published
     rate_generator: float = 1e-4  # α_G, as published
     rate_critic: float = 1e-3  # α_D, as published
@@ -76,7 +77,7 @@ def build(settings: InpaintingSettings, device: torch.device, *, start: UNet | N
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        generator = UNet(UNetSettings(width=settings.width, depth=settings.depth))
+        generator = UNet(UNetSettings(width=settings.width, depth=settings.depth, max_width=settings.max_width))
         critic = Critic()
     if start is not None:
         _begin_with(generator, start)
@@ -96,10 +97,10 @@ def _begin_with(generator: UNet, start: UNet) -> None:
     try:
         generator.load_state_dict({key: given[key] for key in generator.state_dict()})
     except (KeyError, RuntimeError) as error:
-        have, want = start.settings, generator.settings
+        have, want = (" + ".join(map(str, settings.channels)) for settings in (start.settings, generator.settings))
         raise SettingsError(
-            f"a U-Net of width {want.width} and depth {want.depth} cannot start from one of width {have.width} "
-            f"and depth {have.depth}."
+            f"a U-Net of {want} channels by level cannot start from one of {have}; give the same --width and --max-width, "
+            "and a --depth that is not larger."
         ) from error
 
 
@@ -250,6 +251,7 @@ def _card(
         window_mm=settings.window_mm,
         width=settings.width,
         depth=settings.depth,
+        max_width=settings.max_width,
         spacing_mm=grid.spacing_mm,
         rows=grid.rows,
         columns=grid.columns,

@@ -269,6 +269,7 @@ def _card(
         method="dense-loss-prediction" if settings.dense else "loss-prediction",
         width=settings.width if settings.dense else 64,
         depth=settings.depth if settings.dense else 4,
+        max_width=None,
         training=training,
         thresholds={},
         healthy_validation=validation,

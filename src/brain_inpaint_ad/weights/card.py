@@ -21,9 +21,9 @@ METHODS = ("inpainting", "loss-prediction", "dense-loss-prediction")
 class Card:
     """One model. All of it is plain JSON.
 
-    method: one of METHODS, says which detector reads it; modality: what scans it knows; window_mm: side γ; width and depth:
-    channels of the first level and number of poolings; spacing_mm, rows, columns: the model grid; minmax: how window losses
-    are normalised (heatmap.losses);
+    method: one of METHODS, says which detector reads it; modality: what scans it knows; window_mm: side γ;
+    width, depth, max_width: channels of the first level, poolings, most channels of any level (None: doubled each time);
+    spacing_mm, rows, columns: the model grid; minmax: how window losses are normalised (heatmap.losses);
     thresholds: least heat of an anomalous region, by the share of healthy brain it lets through (see evaluation.thresholds);
     training: data, licence, split, iterations, command; healthy_validation: figures on scans never trained on;
     sha256: of the safetensors file.
@@ -36,6 +36,7 @@ class Card:
     window_mm: float
     width: int
     depth: int
+    max_width: int | None
     spacing_mm: float
     rows: int
     columns: int

@@ -65,7 +65,7 @@ def load_generator(name: str) -> tuple[UNet, Card]:
 def _network(card: Card) -> nn.Module:
     if card.method == "loss-prediction":
         return LossPredictor()
-    return UNet(UNetSettings(width=card.width, depth=card.depth))
+    return UNet(UNetSettings(width=card.width, depth=card.depth, max_width=card.max_width))
 
 
 def save_model(network: nn.Module, path: Path, make_card: Callable[[str], Card]) -> Card:

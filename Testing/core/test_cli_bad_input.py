@@ -270,6 +270,16 @@ OPTIONS = {
     "a scale of 0": (["--scale", 0], "scale must be above 0"),
     "a negative scale": (["--scale", -75], "scale must be above 0"),
     "a scale of NaN": (["--scale", "nan"], "scale must be above 0"),
+    **{
+        f"a {name} of {bad}": ([f"--{name}", bad], "sigma must be 0 to 100, min_size 1 or more, min_volume_ml 0 or more")
+        for name, bad in (("sigma", -1), ("sigma", "nan"), ("min-size", 0), ("min-volume-ml", -1), ("min-volume-ml", "inf"))
+    },
+    "a reconstruction by the strict engine": (
+        ["--reconstruction", "--engine", "paper-strict", "--rule", "paper"],
+        "keeps no intensities",
+    ),
+    "a preview in a file": (["--preview", __file__], "is a file"),
+    "a preview where nobody can write": (["--preview", "/dev/null/first"], "cannot be written"),
     "an unknown device": (["--device", "abacus"], "no device is called 'abacus'"),
     "a device of another kind": (["--device", "meta"], "not available"),
     "an unknown model": (["--model", "t9-guess"], "no model t9-guess"),
@@ -317,6 +327,20 @@ def test_results_are_not_overwritten_unasked(a_phantom_scan, a_folder, refusal):
     (a_folder / "out").mkdir()
     (a_folder / "out" / "report.json").write_text("precious")
     assert "already holds report.json; add --overwrite" in refusal(a_phantom_scan)
+
+
+@pytest.mark.parametrize("name", ["reconstruction.nii.gz", "recut.npz"])
+def test_files_that_only_some_results_have_are_not_overwritten_either(name, a_phantom_scan, a_folder, refusal):
+    (a_folder / "out").mkdir()
+    (a_folder / "out" / name).write_text("precious")
+    assert f"already holds {name}; add --overwrite" in refusal(a_phantom_scan)
+
+
+def test_a_preview_is_not_overwritten_and_has_a_folder_of_its_own(a_phantom_scan, a_folder, refusal):
+    (a_folder / "first").mkdir()
+    (a_folder / "first" / "heatmap.nii.gz").write_text("precious")
+    assert "first already holds heatmap.nii.gz; add" in refusal(a_phantom_scan, "--preview", a_folder / "first")
+    assert "a folder of its own" in refusal(a_phantom_scan, "--preview", a_folder / "first" / ".." / "out", "--overwrite")
 
 
 def test_a_file_in_the_place_of_the_folder_is_left_alone(a_phantom_scan, a_folder, refusal):

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 import brain_inpaint_ad as ad
 from brain_inpaint_ad.detectors import inpainting
@@ -105,6 +106,50 @@ def test_the_calibrated_rule_obeys_the_cards_threshold(a_result):
     assert nothing.findings == []
     assert nothing.summary == "Nothing found"
     assert not nothing.labelmap.array.any()
+
+
+@pytest.mark.parametrize("rule", ["paper", "calibrated"])
+@pytest.mark.parametrize("segmentation", ["slices", "volume"])
+def test_a_slice_cut_alone_shows_what_the_whole_recut_shows_there(a_result, rule, segmentation):
+    thresholds = {"healthy_voxels_1_percent": 0.1, "volume_healthy_voxels_1_percent": 0.1}
+    for scale in (20, 150):
+        changes = {"scale": scale, "rule": rule, "segmentation": segmentation}
+        result = replace(a_result, thresholds=thresholds)
+        whole = result.resegment(**changes, min_volume_ml=0).model_labelmap
+        assert whole.any()
+        for index in range(len(whole)):
+            alone = result.cut_slice(index, **changes)
+            assert alone.dtype == np.int32
+            assert alone.shape == result.model_grid.shape[1:]
+            np.testing.assert_array_equal(alone > 0, whole[index] > 0)
+            assert alone.max() == ndimage.label(whole[index], np.ones((3, 3)))[1]
+
+
+def test_a_slice_is_cut_from_the_heatmap_the_result_has(a_result):
+    other = replace(a_result, model_heatmap=a_result.model_heatmap.max() - a_result.model_heatmap)
+    index = len(a_result.prepared.brain) // 2
+    np.testing.assert_array_equal(other.cut_slice(index) > 0, other.resegment().model_labelmap[index] > 0)
+
+
+@pytest.mark.parametrize("index", [-1, 10_000])
+def test_a_slice_that_is_not_there_is_named(a_result, index):
+    with pytest.raises(ad.InputError, match=rf"no slice {index}; the model's grid has slices 0 to \d+\.$"):
+        a_result.cut_slice(index)
+
+
+def test_a_slice_under_settings_that_cannot_be_is_refused(a_result):
+    with pytest.raises(ad.SettingsError, match="scale must be above 0"):
+        a_result.cut_slice(3, scale=0)
+    with pytest.raises(ad.WeightsError, match="not calibrated"):
+        a_result.cut_slice(3, rule="calibrated", segmentation="volume")
+
+
+def test_sigma_size_and_volume_reach_the_cut(a_result, a_phantom, a_tiny_model):
+    options = {"sigma": 2.0, "min_size": 3, "min_volume_ml": 7.5}
+    fresh = ad.detect(a_phantom.scan, model=str(a_tiny_model), rule="paper", **options)
+    assert {key: fresh.report["segmentation"][key] for key in options} == options
+    np.testing.assert_array_equal(fresh.labelmap.array, a_result.resegment(**options).labelmap.array)
+    assert not np.array_equal(fresh.labelmap.array, a_result.labelmap.array)
 
 
 def test_the_stride_changes_the_heatmap_a_little(a_result, a_phantom, a_tiny_model):

@@ -17,7 +17,7 @@ LAYERS = [
     {"benchmark", "evaluation", "training"},
     {"pipeline"},
     {"detectors", "result", "picture"},
-    {"weights", "findings", "phantom"},
+    {"weights", "findings", "phantom", "recut_file"},
     {"heatmap", "segmentation", "prepare"},
     {"nets", "io", "devices"},
     {"files", "intact"},

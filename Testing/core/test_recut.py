@@ -102,6 +102,14 @@ def test_one_slice_is_cut_as_it_is_among_all(a_scan, a_recutter):
     assert not a_recutter.slice_regions(0, SLICES).labels.any()
 
 
+def test_a_slice_of_a_volume_is_that_of_its_cut(a_recutter):
+    whole = a_recutter.regions(VOLUME)
+    for index in range(9):
+        shown = a_recutter.slice_regions(index, VOLUME)
+        np.testing.assert_array_equal(shown.labels[0], whole.labels[index])
+        np.testing.assert_array_equal(shown.heat, whole.heat)
+
+
 @pytest.mark.parametrize("settings", [SLICES, VOLUME])
 def test_another_scale_sorts_no_edges_and_going_back_cuts_nothing(a_scan, a_recutter, settings, monkeypatch):
     other = dataclasses.replace(settings, scale=90, min_size=5)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .phantom import Lesion, PhantomSettings, make_phantom
     from .pipeline import detect
     from .prepare import Prepared
-    from .result import Result
+    from .result import Result, load_recut
     from .segmentation.felzenszwalb import felzenszwalb
     from .volume import Grid, Volume
 
@@ -55,6 +55,7 @@ _HOME = {
     "WeightsError": "errors",
     "detect": "pipeline",
     "felzenszwalb": "segmentation.felzenszwalb",
+    "load_recut": "result",
     "make_phantom": "phantom",
     "read_labels": "io",
     "read_scan": "io",
@@ -81,6 +82,7 @@ __all__ = [
     "WeightsError",
     "detect",
     "felzenszwalb",
+    "load_recut",
     "make_phantom",
     "read_labels",
     "read_scan",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -20,7 +20,7 @@ from .detectors import ModelDetector
 from .detectors.inpainting import InpaintingDetector
 from .detectors.predicted import PredictedDetector
 from .devices import pick_device
-from .errors import SettingsError
+from .errors import SettingsError, WeightsError
 from .heatmap.incremental import MEMORY_MB
 from .io import read_labels, read_scan
 from .nets.predictor import LossPredictor
@@ -34,7 +34,9 @@ from .segmentation.regions import check_kernel
 from .segmentation.select import SegmentSettings
 from .volume import Volume
 from .weights.card import Card
-from .weights.store import DEFAULT_MODEL, load_model
+from .weights.store import DEFAULT_MODEL, find_preview, load_model, with_window
+
+PREVIEW_READY = "preview ready"  # the stage at which other programs may fetch it
 
 
 def detect(
@@ -45,10 +47,15 @@ def detect(
     window_mm: float | None = None,
     stride_mm: float = 4.0,
     scale: float = 75.0,
+    sigma: float = 0.8,
+    min_size: int = 20,
+    min_volume_ml: float = 5.0,
     rule: str = "calibrated",
     segmentation: str = "slices",
     engine: str = "incremental",
     max_memory_mb: float = MEMORY_MB,
+    reconstruct: bool = False,
+    on_preview: Callable[[Result], None] | None = None,
     device: str = "auto",
     progress: Progress = silent,
 ) -> Result:
@@ -56,13 +63,18 @@ def detect(
 
     scan: a file (NIfTI, NRRD, MHA) or a Volume. mask: brain mask on the scan's grid; without it, a brain-only scan is
     recognised and a whole head goes through deepbet. window_mm: must be a size the model has (default: the model's).
-    stride_mm: multiple of the model's voxels. scale, rule, segmentation: see SegmentSettings. engine,
-    max_memory_mb: see InpaintingDetector; "paper-strict" has no calibrated threshold. device: auto, cpu, cuda, mps.
+    stride_mm: multiple of the model's voxels. scale, sigma, min_size, min_volume_ml, rule, segmentation: see
+    SegmentSettings. engine, max_memory_mb: see InpaintingDetector; "paper-strict" has no calibrated threshold.
+    reconstruct: also give Result.reconstruction. on_preview: called within seconds with the result of the dense predictor,
+    where there is one for this model, before the exact heatmap is begun; then progress says "preview ready".
+    device: auto, cpu, cuda, mps.
 
     Raises BrainInpaintError and its kin, each with one sentence on what to do. Source: Nguyen 2020.
     """
     clock = _Stages()
-    settings = SegmentSettings(scale=scale, rule=rule, segmentation=segmentation)
+    settings = SegmentSettings(
+        scale=scale, sigma=sigma, min_size=min_size, min_volume_ml=min_volume_ml, rule=rule, segmentation=segmentation
+    )
     check_kernel(settings)
     with clock.stage("load"):
         detector = load_detector(
@@ -74,6 +86,9 @@ def detect(
                 raise SettingsError(f"--engine {engine} has no calibrated threshold; add --rule paper.")
             thresholds = {}
         check_threshold(thresholds, settings)
+        if reconstruct:
+            _check_rebuilds(detector)
+        previewer = None if on_preview is None else _load_previewer(model, detector, settings)
         volume = scan if isinstance(scan, Volume) else read_scan(scan)
         given = read_labels(mask) if isinstance(mask, (str, os.PathLike)) else mask
     _load_ahead()
@@ -86,9 +101,33 @@ def detect(
             progress=part_of(progress, 0.0, 0.1),
         )
         _check_modality(prepared, detector.card)
+    begun = 0.1
+    if previewer is not None and on_preview is not None:
+        begun = 0.15
+        on_preview(_find(previewer, prepared, settings, previewer.card.thresholds, clock.copy(), part_of(progress, 0.1, begun)))
+        progress(begun, PREVIEW_READY)
+    return _find(detector, prepared, settings, thresholds, clock, part_of(progress, begun, 1.0), reconstruct=reconstruct)
+
+
+def _find(
+    detector: ModelDetector,
+    prepared: Prepared,
+    settings: SegmentSettings,
+    thresholds: Mapping[str, float],
+    clock: _Stages,
+    progress: Progress,
+    *,
+    reconstruct: bool = False,
+) -> Result:
+    """From a prepared scan to its anomalies."""
+    heating, reconstruction = part_of(progress, 0.0, 0.94), None
     with clock.stage("heatmap"):
-        heat = detector.heatmap(prepared, progress=part_of(progress, 0.1, 0.95))
-    report = _report(detector, volume, brain_source=prepared.brain_source, brain_ml=_brain_ml(prepared))
+        if reconstruct and isinstance(detector, InpaintingDetector):
+            heat, expected = detector.explained(prepared, progress=heating)
+            reconstruction = prepared.to_scan(prepared.in_scan_units(expected), "reconstruction")
+        else:
+            heat = detector.heatmap(prepared, progress=heating)
+    report = _report(detector, prepared.scan, brain_source=prepared.brain_source, brain_ml=_brain_ml(prepared))
     with clock.stage("segment"):
         result = segment(
             prepared,
@@ -96,10 +135,34 @@ def detect(
             settings=settings,
             thresholds=thresholds,
             report=report,
-            progress=part_of(progress, 0.95, 1.0),
+            reconstruction=reconstruction,
+            progress=part_of(progress, 0.94, 1.0),
         )
     result.report["seconds"] = clock.seconds
     return result
+
+
+def _check_rebuilds(detector: ModelDetector) -> None:
+    """Raises SettingsError when there will be no reconstruction to show."""
+    if not isinstance(detector, InpaintingDetector):
+        raise SettingsError(f"the model {detector.card.name} predicts losses and rebuilds nothing; drop --reconstruction.")
+    if detector.engine == "paper-strict":
+        raise SettingsError("--engine paper-strict keeps no intensities; drop --reconstruction or choose another engine.")
+
+
+def _load_previewer(model: str, detector: ModelDetector, settings: SegmentSettings) -> ModelDetector | None:
+    """The dense predictor for this model, if there is one and it is calibrated for the settings."""
+    if not isinstance(detector, InpaintingDetector):
+        return None
+    name = find_preview(model, detector.card)
+    if name is None:
+        return None
+    previewer = load_detector(name, stride_mm=detector.stride_mm, device=str(detector.device))
+    try:
+        check_threshold(previewer.card.thresholds, settings)
+    except WeightsError:
+        return None
+    return previewer
 
 
 def _load_ahead() -> None:
@@ -124,9 +187,7 @@ def load_detector(
 ) -> ModelDetector:
     """A detector ready to run. Raises WeightsError or SettingsError."""
     where = pick_device(device)
-    network, card = load_model(model)
-    if window_mm is not None and window_mm != card.window_mm:
-        raise SettingsError(f"the model {card.name} was trained for windows of {card.window_mm:g} mm, not {window_mm:g} mm.")
+    network, card = load_model(with_window(model, window_mm))
     if not max_memory_mb > 0:
         raise SettingsError(f"the memory must be above 0 MB, got {max_memory_mb:g}.")
     card.windows(stride_mm)  # a stride that does not fit is refused before the work starts
@@ -181,6 +242,12 @@ class _Stages:
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+
+    def copy(self) -> _Stages:
+        """What was measured until now, to go on from twice."""
+        other = _Stages()
+        other.seconds = dict(self.seconds)
+        return other
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

@@ -10,19 +10,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import SimpleITK as sitk
-
-from .errors import OutputError, WeightsError
+from .errors import InputError, OutputError, WeightsError
 from .files import folder_in_work
 from .findings import Finding, findings_csv, list_findings
-from .io import resample, write_volume
+from .io import write_volume
 from .prepare import Prepared
+from .prepare.labels import resample_labels
 from .progress import Progress, silent
+from .recut_file import RecutFile, called, read_recut, write_recut
 from .segmentation.recut import Recutter
-from .segmentation.select import SegmentSettings, select_anomalies
-from .volume import Array, Volume
+from .segmentation.select import SegmentSettings, select_anomalies, select_in_slice
+from .volume import Array, Grid, Volume
 
+OPTIONAL_FILES = ("reconstruction.nii.gz", "recut.npz")
 FILES = ("heatmap.nii.gz", "anomalies.nii.gz", "findings.csv", "report.json", "overview.png")
 
 
@@ -33,6 +33,8 @@ class Result:
     findings: one row per anomaly; report: settings, model, versions, seconds per stage, all plain JSON.
     The rest is what `resegment` needs: the prepared scan and the heat on the model grid, the thresholds of the model's card,
     and the recutter, which all results of one heatmap share.
+    reconstruction: what the model expected, in the units of the bias-corrected scan, on its grid, float32, 0 outside the
+    brain; None unless it was asked for.
     """
 
     heatmap: Volume
@@ -45,6 +47,12 @@ class Result:
     settings: SegmentSettings
     thresholds: Mapping[str, float]
     recutter: Recutter = field(repr=False, compare=False)
+    reconstruction: Volume | None = None
+
+    @property
+    def model_grid(self) -> Grid:
+        """The grid of `model_heatmap`, `model_labelmap` and of what `cut_slice` gives."""
+        return self.prepared.image.grid
 
     @property
     def threshold(self) -> float | None:
@@ -74,28 +82,56 @@ class Result:
             report=self.report,
             heatmap=self.heatmap,
             recutter=self.recutter,
+            reconstruction=self.reconstruction,
         )
 
-    def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> list[Path]:
-        """Write the five files of FILES, each whole. Raises OutputError, also when one exists and `overwrite` is False."""
+    def cut_slice(self, index: int, **changes: Any) -> Array:
+        """Anomalies of one slice of the model grid under changed settings, quick enough to follow a slider.
+
+        index: 0 to slices − 1; changes: as for `resegment`. Returns int32 (rows, columns): 0 background, 1…n connected hot
+        regions; small ones stay, since `min_volume_ml` is about whole anomalies. Where superpixels are those of a volume,
+        it is cut, and this slice of it is taken.
+        """
+        if not 0 <= index < len(self.prepared.brain):
+            raise InputError(f"there is no slice {index}; the model's grid has slices 0 to {len(self.prepared.brain) - 1}.")
+        settings = replace(self.settings, **changes)
+        check_threshold(self.thresholds, settings)
+        regions = _fitting(self.recutter, self.prepared, self.model_heatmap).slice_regions(index, settings)
+        return select_in_slice(regions, settings, threshold=self.thresholds.get(threshold_name(settings.segmentation), 0.0))
+
+    def save_recut(self, path: str | os.PathLike[str]) -> None:
+        """Write what `load_recut` needs to cut this result anew elsewhere, without loss: one .npz of some megabytes."""
+        write_recut(
+            RecutFile(self.prepared, self.model_heatmap, self.settings, self.thresholds, self.report),
+            Path(path),
+        )
+
+    def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False, recut: bool = False) -> list[Path]:
+        """Write the five files of FILES, the reconstruction if there is one, and recut.npz if asked for: all or nothing.
+
+        Raises OutputError, also when one exists and `overwrite` is False. With it, optional files of another result go.
+        """
         folder = Path(folder)
         check_output(folder, overwrite=overwrite)
         try:
             with folder_in_work(_ground(folder)) as staging:
-                self._write(staging)
-                _move_into_place(staging, folder)
+                self._write(staging, recut=recut)
+                return _move_into_place(staging, folder)
         except OSError as error:
             reason = error.strerror or "a file came out incomplete"
             raise OutputError(f"{folder} could not be written ({reason}); is the disk full?") from error
-        return [folder / name for name in FILES]
 
-    def _write(self, folder: Path) -> None:
+    def _write(self, folder: Path, *, recut: bool) -> None:
         from .picture import draw_overview
 
         write_volume(self.heatmap, folder / "heatmap.nii.gz")
         write_volume(self.labelmap, folder / "anomalies.nii.gz")
         (folder / "findings.csv").write_text(findings_csv(self.findings), encoding="utf-8")
         (folder / "report.json").write_text(json.dumps(self.report, indent=2) + "\n", encoding="utf-8")
+        if self.reconstruction is not None:
+            write_volume(self.reconstruction, folder / "reconstruction.nii.gz")
+        if recut:
+            self.save_recut(folder / "recut.npz")
         draw_overview(
             folder / "overview.png",
             self.prepared.image.array,
@@ -104,6 +140,19 @@ class Result:
             title=f"{self.prepared.scan.name}: {self.summary}",
             hot=self.threshold or 0.0,
         )
+
+
+def load_recut(source: str | os.PathLike[str] | bytes) -> Result:
+    """The result whose `save_recut` wrote this file, or these bytes: same labelmap, same findings, at any settings.
+
+    Runs no network and needs no torch. The voxels of the scan are not in the file: `prepared.scan.array` is all 0.
+    Raises FormatError (missing, damaged, of another program) or InputError (its parts contradict each other).
+    """
+    found = read_recut(source)
+    try:
+        return segment(found.prepared, found.heat, settings=found.settings, thresholds=found.thresholds, report=found.report)
+    except WeightsError as error:  # no detection ends with settings its model has no threshold for
+        raise InputError(f"{called(source)} lacks the threshold its settings need; run the detection again.") from error
 
 
 def segment(
@@ -115,6 +164,7 @@ def segment(
     report: dict[str, Any],
     heatmap: Volume | None = None,
     recutter: Recutter | None = None,
+    reconstruction: Volume | None = None,
     progress: Progress = silent,
 ) -> Result:
     """Superpixels, the choice among them, and everything measured on it. Arrays are on the model grid.
@@ -125,8 +175,8 @@ def segment(
     check_threshold(thresholds, settings)
     threshold = thresholds.get(threshold_name(settings.segmentation))
     if recutter is not None and not recutter.is_made_from(prepared.image.array, prepared.brain, model_heatmap):
-        recutter = heatmap = None
-    recutter = recutter or make_recutter(prepared, model_heatmap)
+        heatmap = None
+    recutter = _fitting(recutter, prepared, model_heatmap)
     regions = recutter.regions(settings, progress=progress)
     chosen = select_anomalies(regions, settings, threshold=threshold or 0.0, voxel_mm3=prepared.image.grid.voxel_mm3)
     heatmap = heatmap or prepared.to_scan(model_heatmap)
@@ -134,7 +184,26 @@ def segment(
     findings = list_findings(labelmap, heatmap)
     told = {"segmentation": _settings_as_json(settings, threshold), "findings": len(findings)}
     report = {**report, **told}
-    return Result(heatmap, labelmap, findings, report, prepared, model_heatmap, chosen, settings, thresholds, recutter)
+    return Result(
+        heatmap,
+        labelmap,
+        findings,
+        report,
+        prepared,
+        model_heatmap,
+        chosen,
+        settings,
+        thresholds,
+        recutter,
+        reconstruction,
+    )
+
+
+def _fitting(recutter: Recutter | None, prepared: Prepared, model_heatmap: Array) -> Recutter:
+    """The recutter, or a new one where it was made from other arrays."""
+    if recutter is not None and recutter.is_made_from(prepared.image.array, prepared.brain, model_heatmap):
+        return recutter
+    return make_recutter(prepared, model_heatmap)
 
 
 def make_recutter(prepared: Prepared, model_heatmap: Array) -> Recutter:
@@ -144,14 +213,9 @@ def make_recutter(prepared: Prepared, model_heatmap: Array) -> Recutter:
 
 
 def labels_to_scan(prepared: Prepared, labels: Array) -> Volume:
-    """A labelmap from the model grid to the scan's, edges interpolated per label; int16, labels 1…N without gaps."""
-    on_model = prepared.image.with_array(labels.astype(np.uint16))
-    on_scan = resample(on_model, prepared.scan.grid, interpolator=sitk.sitkLabelLinear)
-    on_scan = np.where(prepared.scan_brain, on_scan, 0)
-    present = np.bincount(on_scan.ravel()) > 0
-    present[0] = False
-    without_gaps = np.cumsum(present, dtype=np.int16)  # a label can vanish between thick slices
-    return prepared.scan.with_array(without_gaps[on_scan], "anomalies")
+    """A labelmap of parts that do not touch, from the model grid to the scan's; int16, labels 1…N without gaps."""
+    on_scan = resample_labels(labels, prepared.image.grid, prepared.scan.grid, within=prepared.scan_brain)
+    return prepared.scan.with_array(on_scan, "anomalies")
 
 
 def threshold_name(segmentation: str, share: str = "healthy_voxels_1_percent") -> str:
@@ -173,7 +237,7 @@ def check_output(folder: Path, *, overwrite: bool) -> None:
     try:
         if folder.exists() and not folder.is_dir():
             raise OutputError(f"{folder} is a file; choose a folder for the results.")
-        present = [name for name in FILES if (folder / name).exists()]
+        present = [name for name in (*FILES, *OPTIONAL_FILES) if (folder / name).exists()]
         if present and not overwrite:
             raise OutputError(f"{folder} already holds {', '.join(present)}; add --overwrite or choose another folder.")
         if blocked := [name for name in present if (folder / name).is_dir()]:
@@ -210,7 +274,13 @@ def _ground(folder: Path) -> Path:
     return folder
 
 
-def _move_into_place(staging: Path, folder: Path) -> None:
+def _move_into_place(staging: Path, folder: Path) -> list[Path]:
+    """The files' new paths; what is left of an earlier result there goes."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in FILES:
-        (staging / name).replace(folder / name)
+    placed = []
+    for name in (*FILES, *OPTIONAL_FILES):
+        if (staging / name).exists():
+            placed.append((staging / name).replace(folder / name))
+        else:
+            (folder / name).unlink(missing_ok=True)
+    return placed

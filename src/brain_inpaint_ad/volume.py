@@ -55,6 +55,12 @@ class Grid:
         columns_first = np.asarray(indices, dtype=float)[:, ::-1]
         return columns_first @ self.affine[:3, :3].T + self.affine[:3, 3]
 
+    def part(self, box: tuple[slice, ...]) -> Grid:
+        """The grid of the voxels in `box`: a slice with start and stop for each axis of an array on this grid."""
+        slices, rows, columns = (part.stop - part.start for part in box)
+        x, y, z = self.to_world(np.array([[part.start for part in box]]))[0].tolist()
+        return Grid((columns, rows, slices), self.spacing, (x, y, z), self.direction)
+
     def is_same_place(self, other: Grid, *, tolerance_mm: float = 1e-2) -> bool:
         """Whether both grids have equal size and no corner further apart than `tolerance_mm`."""
         if self.size != other.size:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ..errors import SettingsError
 from ..progress import Progress, part_of
 from .run import ProgressStyle, run
 
@@ -47,6 +48,9 @@ def detect(
     ] = None,
     stride_mm: Annotated[float, typer.Option(help="Step between windows in mm.")] = 4.0,
     scale: Annotated[float, typer.Option(help="Felzenszwalb scale; larger gives larger superpixels.")] = 75.0,
+    sigma: Annotated[float, typer.Option(help="Smoothing before superpixels are cut, in pixels of the model.")] = 0.8,
+    min_size: Annotated[int, typer.Option(help="Least size of a superpixel, in pixels of the model.")] = 20,
+    min_volume_ml: Annotated[float, typer.Option(help="Smaller anomalies are left out, in ml; rule calibrated only.")] = 5.0,
     rule: Annotated[
         Rule,
         typer.Option(help="calibrated: hotter than healthy scans get, may find nothing; paper: the hottest of every slice."),
@@ -63,6 +67,16 @@ def detect(
         ),
     ] = Engine.incremental,
     max_memory: Annotated[float, typer.Option(help="MB that slices' features may take while windows are rebuilt.")] = 1000.0,
+    reconstruction: Annotated[
+        bool, typer.Option("--reconstruction", help="Also write reconstruction.nii.gz: what the model expected to see.")
+    ] = False,
+    recut: Annotated[
+        bool, typer.Option("--recut", help="Also write recut.npz, with which superpixels are cut anew without a network.")
+    ] = False,
+    preview: Annotated[
+        Path | None,
+        typer.Option(help="Folder for a first result within seconds, where a predictor ships for the model.", readable=False),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     progress: Annotated[ProgressStyle, typer.Option(help="bar; jsonl: one JSON object per line; none.")] = ProgressStyle.bar,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are already in the folder.")] = False,
@@ -71,10 +85,18 @@ def detect(
 
     def work(report: Progress) -> str:
         from ..pipeline import detect as find
-        from ..result import check_output
+        from ..result import Result, check_output
+
+        def save_preview(result: Result) -> None:
+            if preview is not None:
+                result.save(preview, overwrite=overwrite, recut=recut)
 
         report(0.0, "starting")
         check_output(out, overwrite=overwrite)
+        if preview is not None:
+            if preview.resolve() == out.resolve():
+                raise SettingsError("the preview needs a folder of its own, other than that of --out.")
+            check_output(preview, overwrite=overwrite)
         result = find(
             scan,
             model=model,
@@ -82,15 +104,20 @@ def detect(
             window_mm=window_mm,
             stride_mm=stride_mm,
             scale=scale,
+            sigma=sigma,
+            min_size=min_size,
+            min_volume_ml=min_volume_ml,
             rule=rule.value,
             segmentation=segmentation.value,
             engine=engine.value,
             max_memory_mb=max_memory,
+            reconstruct=reconstruction,
+            on_preview=None if preview is None else save_preview,
             device=device,
             progress=part_of(report, 0.0, 0.97),
         )
         report(0.97, "writing results")
-        result.save(out, overwrite=overwrite)
+        result.save(out, overwrite=overwrite, recut=recut)
         report(1.0, "done")
         return result.summary
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ..devices import is_fast_in_bfloat16
 from ..errors import SettingsError
-from ..heatmap.accumulate import heat_in
+from ..heatmap.accumulate import Blend, heat_in
 from ..heatmap.direct import rebuild_direct
 from ..heatmap.incremental import MEMORY_MB, Incremental
 from ..heatmap.losses import losses_of, stretch
@@ -66,15 +67,35 @@ class InpaintingDetector:
         corners, losses = self.losses(prepared, progress=progress)
         return heat_in(prepared.brain, losses, corners, size=self.card.windows(self.stride_mm).size)
 
+    def explained(self, prepared: Prepared, *, progress: Progress = silent) -> tuple[Array, Array]:
+        """The heatmap, and what the model expected: per voxel the mean of all rebuilt windows that cover it.
+
+        Both float32 (slices, rows, columns), 0 outside the brain; what was expected in [0, 1], as the prepared image, unless
+        the engine is the strict one, which stretches every frame it rebuilds.
+        """
+        corners, size = self._corners(prepared), self.card.windows(self.stride_mm).size
+        blend = Blend(corners, prepared.brain.shape, size=size)
+        losses = self._losses(prepared, corners, progress, blend)
+        expected = np.where(prepared.brain, blend.mean().cpu().numpy(), 0).astype(np.float32)
+        return heat_in(prepared.brain, losses, corners, size=size), expected
+
     def losses(self, prepared: Prepared, *, progress: Progress = silent) -> tuple[Tensor, Tensor]:
         """Corners int64 (n, 3) of the windows that touch the brain, and their losses (n,)."""
-        windows = self.card.windows(self.stride_mm)
-        corners = torch.from_numpy(window_corners(prepared.brain, windows)).to(self.device)
+        corners = self._corners(prepared)
+        return corners, self._losses(prepared, corners, progress)
+
+    def _corners(self, prepared: Prepared) -> Tensor:
+        return torch.from_numpy(window_corners(prepared.brain, self.card.windows(self.stride_mm))).to(self.device)
+
+    def _losses(self, prepared: Prepared, corners: Tensor, progress: Progress, blend: Blend | None = None) -> Tensor:
+        size = self.card.windows(self.stride_mm).size
         image = torch.from_numpy(prepared.image.array).to(self.device)
-        rebuilt = self._rebuilt(image, corners, windows.size, progress)
+        rebuilt = self._rebuilt(image, corners, size, progress)
+        if blend is not None:
+            rebuilt = blend.passing(rebuilt)
         if self.engine == "paper-strict":
-            return corners, losses_of(rebuilt, stretch(image), corners, size=windows.size, minmax="slice")
-        return corners, losses_of(rebuilt, image, corners, size=windows.size, minmax=self.card.minmax)
+            return losses_of(rebuilt, stretch(image), corners, size=size, minmax="slice")
+        return losses_of(rebuilt, image, corners, size=size, minmax=self.card.minmax)
 
     def _rebuilt(self, image: Tensor, corners: Tensor, size: int, progress: Progress) -> Iterator[tuple[Tensor, Tensor]]:
         if self.engine == "incremental":

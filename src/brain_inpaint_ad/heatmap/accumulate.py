@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -33,3 +35,31 @@ def _cover(values: Tensor, corners: Tensor, shape: tuple[int, int, int], *, size
     for row, column, sign in ((0, 0, 1), (0, size, -1), (size, 0, -1), (size, size, 1)):
         table.index_put_((index, top + row, left + column), sign * values, accumulate=True)
     return table.cumsum(1).cumsum(2)[:, :rows, :columns]
+
+
+class Blend:
+    """What windows hold where they lie over each other: their mean, summed up as they come."""
+
+    def __init__(self, corners: Tensor, shape: tuple[int, int, int], *, size: int) -> None:
+        """corners: (n, 3) of all windows that will come; shape: (slices, rows, columns)."""
+        self._corners, self._shape, self._size = corners, shape, size
+        self._total = torch.zeros(shape, device=corners.device)
+
+    def passing(self, rebuilt: Iterable[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
+        """The same windows, each added on its way; `rebuilt` as `Incremental.rebuild` yields it."""
+        for which, windows in rebuilt:
+            self._add(self._corners[which], windows)
+            yield which, windows
+
+    def mean(self) -> Tensor:
+        """Of the windows that came, float32 (slices, rows, columns); 0 where none lies."""
+        ones = torch.ones(len(self._corners), dtype=torch.float64, device=self._corners.device)
+        counts = _cover(ones, self._corners, self._shape, size=self._size).round()
+        return (self._total / counts.clamp(min=1)).float()
+
+    def _add(self, corners: Tensor, windows: Tensor) -> None:
+        places, place_of = corners[:, 1:].unique(dim=0, return_inverse=True)  # the exact engine's come from one place
+        for number, (top, left) in enumerate(places.tolist()):
+            here = place_of == number
+            field = self._total[:, top : top + self._size, left : left + self._size]
+            field.index_add_(0, corners[here, 0], windows[here].to(field.dtype))

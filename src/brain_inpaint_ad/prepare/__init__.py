@@ -9,10 +9,10 @@ import numpy as np
 from ..io import resample
 from ..progress import Progress, silent
 from ..volume import Array, Volume
-from .bias import correct_bias
+from .bias import box_around, correct_bias
 from .brain import find_brain
 from .grid import GridSettings, mask_to_grid, model_grid, to_model_grid
-from .intensity import normalise
+from .intensity import TARGETS, landmarks, scaled, unscaled
 
 __all__ = ["PREPARATION", "GridSettings", "Prepared", "prepare"]
 
@@ -24,7 +24,9 @@ class Prepared:
     """A scan made ready for a model.
 
     image: float32 in [0, 1], 0 outside the brain, and brain: bool, both (slices, rows, columns) on the model grid;
-    scan and scan_brain: the original and its brain mask on the scan's own grid; brain_source: how the mask was found.
+    scan and scan_brain: the original and its brain mask on the scan's own grid; brain_source: how the mask was found;
+    landmarks: the scan's intensities, without its bias field, that became 0, intensity.TARGETS and 1; five, ascending (default:
+    themselves, for images that come from no scan).
     """
 
     image: Volume
@@ -32,17 +34,24 @@ class Prepared:
     scan: Volume
     scan_brain: Array
     brain_source: str
+    landmarks: tuple[float, ...] = (0.0, *TARGETS, 1.0)
 
-    def to_scan(self, heatmap: Array) -> Volume:
+    def in_scan_units(self, image: Array) -> Array:
+        """Values as `self.image` has them, [0, 1], to intensities of the bias-corrected scan; float32, 0 outside the brain."""
+        return np.where(self.brain, unscaled(image, self.landmarks), np.float32(0))
+
+    def to_scan(self, heatmap: Array, name: str = "heatmap") -> Volume:
         """A float map from the model grid to the scan's grid, linear, 0 outside the brain.
 
         The map knows nothing outside the model grid's brain, so its zeros there are kept out of the mean at the rim.
         """
-        grid = self.scan.grid
+        box = box_around(self.scan_brain, (0, 0, 0))
+        grid = self.scan.grid.part(box)
         values = resample(self.image.with_array(heatmap.astype(np.float32)), grid)
         known = resample(self.image.with_array(self.brain.astype(np.float32)), grid)
-        spread = np.where(self.scan_brain, values / np.maximum(known, 1e-3), 0)
-        return self.scan.with_array(spread.astype(np.float32), "heatmap")
+        spread = np.zeros(self.scan.grid.shape, np.float32)
+        spread[box] = np.where(self.scan_brain[box], values / np.maximum(known, 1e-3), 0)
+        return self.scan.with_array(spread, name)
 
 
 def prepare(
@@ -66,5 +75,14 @@ def prepare(
     brain_volume = scan.with_array(brain)
     grid = model_grid(brain_volume, settings or GridSettings())
     model_brain = mask_to_grid(brain_volume, grid)
-    values = normalise(to_model_grid(corrected, grid), model_brain, name=scan.name)
-    return Prepared(Volume(values, grid, scan.name), model_brain, scan, brain, source)
+    coarse = to_model_grid(corrected, grid)
+    marks = landmarks(coarse, model_brain, name=scan.name)
+    values = scaled(coarse, model_brain, marks)
+    gain = _gain(scan.array[brain], corrected.array[brain])
+    return Prepared(Volume(values, grid, scan.name), model_brain, scan, brain, source, tuple(gain * mark for mark in marks))
+
+
+def _gain(values: Array, corrected: Array) -> float:
+    """The factor that brings corrected values nearest to those of the scan: N4 leaves the scale of its field open."""
+    values, corrected = values.astype(np.float64), corrected.astype(np.float64)
+    return float(values @ corrected / (corrected @ corrected))

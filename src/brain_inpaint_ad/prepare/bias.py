@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -22,7 +22,7 @@ def correct_bias(scan: Volume, brain: Array) -> Array:
     N4 sees the brain with a margin, whatever lies around it in the file: its splines span what it is given, and brain-only
     scans come cut to the brain or in wide fields of zeros.
     """
-    box = _box_around(brain, [_MARGIN_MM / spacing for spacing in scan.grid.spacing[::-1]])
+    box = box_around(brain, [_MARGIN_MM / spacing for spacing in scan.grid.spacing[::-1]])
     values = scan.array[box].astype(np.float32)
     top = np.percentile(values[brain[box]], 99)
     # N4 works on logarithms: bring the scale to a fixed one and keep away from zero.
@@ -42,7 +42,7 @@ def correct_bias(scan: Volume, brain: Array) -> Array:
     return corrected
 
 
-def _box_around(brain: Array, margin: list[float]) -> tuple[slice, ...]:
+def box_around(brain: Array, margin: Sequence[float]) -> tuple[slice, ...]:
     """The part of the array that holds the brain and, where there is that much, `margin` voxels along each axis."""
     box = []
     for axis, extra in enumerate(margin):

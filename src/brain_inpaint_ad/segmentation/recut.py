@@ -78,15 +78,18 @@ class Recutter:
 
     def regions(self, settings: SegmentSettings, *, progress: Progress = silent) -> Regions:
         """Superpixels of every slice that shows brain, or of the volume, as the settings say."""
-        found = self._cuts.get(_key(settings))
-        if found is None:
-            found = self._cutter.cut(settings, progress=progress)
-            self._cuts.put(_key(settings), found)
-        return _spread(found, self._cutter.brain)
+        return _spread(self._cut(settings, progress), self._cutter.brain)
 
     def slice_regions(self, index: int, settings: SegmentSettings) -> Regions:
-        """Superpixels of one slice cut by itself, labels (1, rows, columns): quick enough to follow a slider."""
-        return _spread(self._cutter.cut_slice(index, settings), self._cutter.brain[index : index + 1])
+        """Superpixels that one slice shows, labels (1, rows, columns): quick enough to follow a slider.
+
+        Slices are cut by themselves and their regions numbered from 1; of a volume the slice is taken from its cut.
+        """
+        brain = self._cutter.brain[index : index + 1]
+        if settings.segmentation == "slices":
+            return _spread(self._cutter.cut_slice(index, settings), brain)
+        whole, before = self._cut(settings, silent), np.count_nonzero(self._cutter.brain[:index])
+        return _spread(replace(whole, labels=whole.labels[before : before + np.count_nonzero(brain)]), brain)
 
     def warm(self, scales: Iterable[float], settings: SegmentSettings) -> Thread:
         """Cut at these scales in the background, in this order, until the cache is full; ends what was being warmed.
@@ -104,6 +107,13 @@ class Recutter:
     def cancel(self) -> None:
         """Stop warming, after the slice or volume it is at."""
         self._stop.set()
+
+    def _cut(self, settings: SegmentSettings, progress: Progress) -> Cut:
+        found = self._cuts.get(_key(settings))
+        if found is None:
+            found = self._cutter.cut(settings, progress=progress)
+            self._cuts.put(_key(settings), found)
+        return found
 
     def _warm(self, settings: list[SegmentSettings], stop: Event) -> None:
         def go_on(_fraction: float, _stage: str) -> None:

@@ -40,7 +40,7 @@ class SegmentSettings:
             raise SettingsError(f"the rule must be one of {', '.join(RULES)}, got {self.rule!r}")
         if not MIN_SCALE <= self.scale < math.inf:
             raise SettingsError(f"the scale must be above 0 (from {MIN_SCALE:g}) and finite, got {self.scale:g}")
-        if not (0 <= self.sigma <= MAX_SIGMA and self.min_size >= 1 and self.min_volume_ml >= 0):
+        if not (0 <= self.sigma <= MAX_SIGMA and self.min_size >= 1 and 0 <= self.min_volume_ml < math.inf):
             got = f"{self.sigma:g}, {self.min_size}, {self.min_volume_ml:g}"
             must = f"sigma must be 0 to {MAX_SIGMA:g}, min_size 1 or more, min_volume_ml 0 or more"
             raise SettingsError(f"{must}, got {got}")
@@ -65,8 +65,7 @@ def select_anomalies(regions: Regions, settings: SegmentSettings, *, threshold: 
     threshold: least heat of a region under the calibrated rule, taken from healthy scans; the paper's rule ignores it and
     answers always: the hottest region of every slice, or of the whole volume when that was cut in 3-D.
     """
-    chosen = _hottest_of_each_slice(regions) if settings.rule == "paper" else regions.heat > threshold
-    chosen[0] = False
+    chosen = _chosen(regions, settings, threshold)
     parts, count = ndimage.label(chosen[regions.labels], structure=np.ones((3, 3, 3)))
     sizes = np.bincount(parts.ravel(), minlength=count + 1)
     sizes[0] = 0
@@ -75,6 +74,18 @@ def select_anomalies(regions: Regions, settings: SegmentSettings, *, threshold: 
     number = np.zeros(count + 1, dtype=np.int32)
     number[kept] = np.arange(1, len(kept) + 1)
     return np.asarray(number[parts])
+
+
+def select_in_slice(regions: Regions, settings: SegmentSettings, *, threshold: float) -> Array:
+    """As `select_anomalies` for the regions that one slice shows: int32 (rows, columns), 1…n connected parts of any size."""
+    parts, _ = ndimage.label(_chosen(regions, settings, threshold)[regions.labels[0]], structure=np.ones((3, 3)))
+    return np.asarray(parts, dtype=np.int32)
+
+
+def _chosen(regions: Regions, settings: SegmentSettings, threshold: float) -> Array:
+    chosen = _hottest_of_each_slice(regions) if settings.rule == "paper" else regions.heat > threshold
+    chosen[0] = False
+    return chosen
 
 
 def _hottest_of_each_slice(regions: Regions) -> Array:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from ..errors import WeightsError
+from ..errors import SettingsError, WeightsError
 from ..files import write_atomically
 from ..nets.predictor import LossPredictor
 from ..nets.unet import UNet, UNetSettings
@@ -20,6 +22,8 @@ from .card import Card, read_card, sha256_of
 SHIPPED = Path(__file__).parent / "shipped"
 DEFAULT_MODEL = "t1-inpaint-32mm"
 FAST_MODEL = "t1-inpaint-32mm-fast"  # three levels instead of four; R and R′ learned from it
+
+_SIZE = re.compile(r"-\d+(\.\d+)?mm(?=-|$)")  # of the window, in a model's name
 
 
 def shipped_cards() -> list[Card]:
@@ -34,6 +38,52 @@ def find_model(name: str) -> Path:
         known = ", ".join(card.name for card in shipped_cards()) or "none"
         raise WeightsError(f"there is no model {name}; shipped are: {known}; or give the path of a .safetensors file.")
     return path
+
+
+def windows_of(name: str) -> dict[float, str]:
+    """Window sizes in mm that a model has, ascending, and the name or path of the model for each.
+
+    Models in one folder whose names differ in `-<n>mm` only are one model with several sizes.
+    """
+    path = find_model(name)
+    own = {read_card(path.with_suffix(".json")).window_mm: name}
+    if not _SIZE.search(path.stem):
+        return own
+    family = [(card, other) for card, other in _cards_beside(path) if _familial(other) == _familial(path)]
+    others = {card.window_mm: str(other) if name.endswith(".safetensors") else other.stem for card, other in family}
+    return dict(sorted((others | own).items()))
+
+
+def with_window(name: str, window_mm: float | None) -> str:
+    """The model of the same family with this window; `name` itself for None. Raises SettingsError with the sizes there are."""
+    if window_mm is None:
+        return name
+    sizes = windows_of(name)
+    if window_mm not in sizes:
+        there = ", ".join(f"{size:g}" for size in sizes)
+        raise SettingsError(f"the model {find_model(name).stem} was trained for windows of {there} mm, not {window_mm:g} mm.")
+    return sizes[window_mm]
+
+
+def find_preview(name: str, card: Card) -> str | None:
+    """The path of a dense predictor for the same scans, grid and windows, beside the model or shipped; None without one."""
+    for near in (find_model(name), SHIPPED / "any"):
+        for other, path in _cards_beside(near):
+            same = (other.window_mm, other.modality, other.grid) == (card.window_mm, card.modality, card.grid)
+            if other.method == "dense-loss-prediction" and same:
+                return str(path)
+    return None
+
+
+def _cards_beside(path: Path) -> Iterator[tuple[Card, Path]]:
+    """Cards and weights in a model's folder; what is no model or is just being written is passed over."""
+    for other in sorted(path.parent.glob("*.safetensors")):
+        with suppress(WeightsError):
+            yield read_card(other.with_suffix(".json")), other
+
+
+def _familial(path: Path) -> str:
+    return _SIZE.sub("-mm", path.stem, count=1)
 
 
 def load_model(name: str) -> tuple[nn.Module, Card]:

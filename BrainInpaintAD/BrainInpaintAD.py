@@ -35,6 +35,14 @@ class BrainInpaintAD(ScriptedLoadableModule):
             "After Nguyen et al. 2020, 'Unsupervised brain anomaly detection using inpainting', and Felzenszwalb and "
             "Huttenlocher 2004, 'Efficient graph-based image segmentation'."
         )
+        slicer.app.connect("startupCompleted()", registerSampleData)
+
+
+def registerSampleData():
+    """Offer the sample scan in the Sample Data module; called once Slicer has started."""
+    from BrainInpaintADLib import Samples
+
+    Samples.register()
 
 
 class BrainInpaintADWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -58,11 +66,13 @@ class BrainInpaintADWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.panel = Panel(self.ui, self.logic)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeRemovedEvent, self.onNodeRemoved)
         self.enter()
 
     def cleanup(self):
         self.removeObservers()
-        self.panel.close()
+        if self.panel is not None:  # None when setup has failed
+            self.panel.close()
 
     def enter(self):
         self.panel.setParameters(self.logic.parameters())
@@ -73,13 +83,26 @@ class BrainInpaintADWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onSceneStartClose(self, _caller=None, _event=None):
         self.panel.close()
 
+    def onNodeRemoved(self, _caller=None, _event=None):
+        if not slicer.mrmlScene.IsClosing():
+            self.panel.onNodeRemoved()
+
     def onSceneEndClose(self, _caller=None, _event=None):
         if self.parent.isEntered:
             self.enter()
 
 
 class BrainInpaintADLogic(ScriptedLoadableModuleLogic):
-    """Detection for panels and scripts. `detect` opens no windows and returns the nodes."""
+    """Detection for panels and scripts. What scripts call opens no windows and returns nodes.
+
+    A batch, in Slicer's Python console or with `Slicer --no-splash --python-script batch.py`::
+
+        logic = slicer.modules.braininpaintad.logic()
+        for path in Path("scans").glob("*.nii.gz"):
+            result = logic.detect(slicer.util.loadVolume(str(path)))
+            print(path.name, result.summary)
+            logic.exportLabelmap(result)
+    """
 
     def parameters(self):
         """The scene's parameter node, typed."""
@@ -87,37 +110,113 @@ class BrainInpaintADLogic(ScriptedLoadableModuleLogic):
 
         return Parameters(self.getParameterNode())
 
+    def models(self):
+        """The models there are, the default first: name, description, windowsMm (mm). Empty without the core."""
+        from BrainInpaintADLib import Core, Models
+
+        try:
+            return Models.listModels()
+        except Core.CoreMissingError:
+            return []
+
     def newDetection(self, **listeners):
         """A detection that has not started; see BrainInpaintADLib.Detection for what it tells its listeners."""
         from BrainInpaintADLib.Detection import Detection
 
         return Detection(**listeners)
 
+    def newRecut(self, result):
+        """What cuts a result anew while a slider moves; see BrainInpaintADLib.Recut."""
+        from BrainInpaintADLib.Recut import Recut
+
+        return Recut(result)
+
+    def newInstaller(self):
+        """What installs, and removes again, the packages the core needs."""
+        from BrainInpaintADLib.Install import Installer
+
+        return Installer()
+
     def install(self, *, interactive=True):
         """Install what the core needs; asks first when `interactive`."""
-        from BrainInpaintADLib.Install import Installer
+        self.newInstaller().ensure(interactive=interactive)
 
-        Installer().ensure(interactive=interactive)
+    def loadSample(self):
+        """Slicer's own MRBrainTumor1 as a new volume; downloads it when it is not in Slicer's cache."""
+        from BrainInpaintADLib import Samples
 
-    def detect(self, volumeNode, maskNode=None, *, rule="calibrated", scale=75.0, device="auto"):
-        """Look for anomalies in a T1 volume and wait for the result: heatmapNode, segmentationNode and findings.
+        return Samples.load()
+
+    def sampleCaution(self):
+        """What to bear in mind when looking at the sample."""
+        from BrainInpaintADLib import Samples
+
+        return Samples.caution()
+
+    def detect(
+        self,
+        volumeNode,
+        maskNode=None,
+        *,
+        model="",
+        windowMm=None,
+        rule="calibrated",
+        scale=75.0,
+        segmentation="slices",
+        device="auto",
+    ):
+        """Look for anomalies in a T1 volume and wait for the result: heatmapNode, segmentationNode, tableNode, summary, …
 
         maskNode: labelmap volume of the brain on the same grid; None lets the core find the brain.
-        scale: Felzenszwalb scale, 10 to 500. Raises an error with the reason when there is no result.
+        model: a name of `models()`, "" is the default; windowMm: one of its windowsMm, None is 32 mm where the model has it.
+        scale: Felzenszwalb scale, 10 to 500; segmentation: "slices" or "volume"; rule: "calibrated" or "paper".
+        Raises an error with the reason when there is no result.
         """
-        from BrainInpaintADLib.Install import Installer
+        from BrainInpaintADLib.Models import findModel
+        from BrainInpaintADLib.Parameters import rememberCut
+        from BrainInpaintADLib.Settings import WINDOW_MM, Settings
+
+        chosen = findModel(model)
+        if windowMm is None:
+            windowMm = WINDOW_MM if WINDOW_MM in chosen.windowsMm else chosen.windowsMm[-1]
+        settings = Settings(
+            model=chosen.name,
+            windowMm=chosen.card(windowMm).windowMm,
+            rule=rule,
+            scale=scale,
+            segmentation=segmentation,
+            device=device,
+        )
+        detection = self.newDetection()
+        detection.start(volumeNode, maskNode, settings=settings, install=self.newInstaller().check)
+        result = detection.wait()
+        rememberCut(result.heatmapNode, settings)
+        return result
+
+    def recut(self, result, **changes):
+        """Cut a result anew without a network, such as `recut(result, scale=150)`; segments and findings are replaced.
+
+        changes: scale, sigma (pixels), minSize (pixels), minVolumeMl, rule, segmentation.
+        """
+        from dataclasses import replace
+
+        from BrainInpaintADLib.Parameters import cutOf, rememberCut
         from BrainInpaintADLib.Settings import Settings
 
-        detection = self.newDetection()
-        settings = Settings(rule=rule, scale=scale, device=device)
-        detection.start(volumeNode, maskNode, settings=settings, install=Installer().check)
-        return detection.wait()
+        settings = replace(cutOf(result.heatmapNode, Settings(model=result.model, windowMm=result.windowMm)), **changes)
+        recut = self.newRecut(result)
+        try:
+            changed = recut.apply(settings)
+        finally:
+            recut.close()
+        rememberCut(changed.heatmapNode, settings)
+        return changed
 
-    def exportLabelmap(self, segmentationNode, volumeNode):
-        """A new labelmap volume on the grid of `volumeNode`, one value per anomaly."""
-        from BrainInpaintADLib.Segments import exportLabelmap
+    def exportLabelmap(self, result):
+        """A new labelmap volume on the grid of the scan, one value per anomaly that is kept."""
+        from BrainInpaintADLib import Export
 
-        return exportLabelmap(segmentationNode, volumeNode)
+        return Export.exportLabelmap(result)
 
 
 class BrainInpaintADTest(ScriptedLoadableModuleTest):
@@ -127,7 +226,12 @@ class BrainInpaintADTest(ScriptedLoadableModuleTest):
         slicer.mrmlScene.Clear()
 
     def runTest(self):
-        for story in (self.test_a_result_becomes_a_heatmap_and_segments, self.test_an_export_keeps_grid_and_values):
+        for story in (
+            self.test_a_result_becomes_a_heatmap_and_segments,
+            self.test_an_export_keeps_grid_and_values,
+            self.test_a_discarded_finding_is_not_exported,
+            self.test_the_result_survives_in_the_parameter_node,
+        ):
             self.setUp()
             story()
 
@@ -139,13 +243,31 @@ class BrainInpaintADTest(ScriptedLoadableModuleTest):
 
     def test_an_export_keeps_grid_and_values(self):
         scan, anomalies, result = self._importedResult()
-        exported = BrainInpaintADLogic().exportLabelmap(result.segmentationNode, scan)
+        exported = BrainInpaintADLogic().exportLabelmap(result)
         np.testing.assert_array_equal(slicer.util.arrayFromVolume(exported), anomalies)
         np.testing.assert_allclose(_ijkToRas(exported), _ijkToRas(scan), atol=1e-6)
 
+    def test_a_discarded_finding_is_not_exported(self):
+        from BrainInpaintADLib import Results
+
+        _scan, anomalies, result = self._importedResult()
+        Results.setKept(result, 1, False)
+        exported = BrainInpaintADLogic().exportLabelmap(result)
+        np.testing.assert_array_equal(slicer.util.arrayFromVolume(exported), np.where(anomalies == 2, 2, 0))
+
+    def test_the_result_survives_in_the_parameter_node(self):
+        from BrainInpaintADLib import Results
+
+        _scan, _anomalies, result = self._importedResult()
+        parameters = BrainInpaintADLogic().parameters()
+        parameters.result = result.heatmapNode
+        found = Results.resultOf(BrainInpaintADLogic().parameters().result)
+        assert (found.volumeNode, found.summary) == (result.volumeNode, result.summary)
+
     def _importedResult(self):
         """A made-up oblique scan and what the core could have written about it, brought into the scene."""
-        from BrainInpaintADLib import Scene
+        from BrainInpaintADLib import Results, Scene
+        from BrainInpaintADLib.Settings import Settings
 
         rng = np.random.default_rng(0)
         anomalies = np.zeros((12, 20, 16), np.int16)  # slices, rows, columns
@@ -158,7 +280,7 @@ class BrainInpaintADTest(ScriptedLoadableModuleTest):
                 Scene.writeVolume(node, Path(name) / file)
                 slicer.mrmlScene.RemoveNode(node)
             (Path(name) / "findings.csv").write_text("label,volume_ml\n1,0.1\n2,0.2\n", encoding="utf-8")
-            return scan, anomalies, Scene.importResult(Path(name), scan)
+            return scan, anomalies, Results.importResult(Path(name), scan, settings=Settings())
 
 
 def _ijkToRas(node):

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 
 import slicer
+from slicer.i18n import tr as _
 
-from . import Core
-from .Scene import DetectionResult, SceneError, checkScan, importResult, writeVolume
+from . import Core, Results
+from .Results import ResultNodes
+from .Scene import checkScan, writeVolume
 from .Settings import Settings
 from .States import State, StateMachine
 from .Worker import Progress, Worker, WorkerProtocol
 
 POLL_S = 0.05
+
+_GPU_TROUBLE = re.compile(r"CUDA|cuDNN|CUBLAS", re.IGNORECASE)
 
 WorkerMaker = Callable[..., WorkerProtocol]
 
@@ -37,7 +45,11 @@ def ignore(*_anything: object) -> None:
 class Detection:
     """Start it, poll it (on the main thread: it touches the scene), and read `result`; the listeners are told.
 
-    The scene changes in one place only, `importResult`: until then a cancel or a failure leaves it as it was.
+    The scene changes in two places only: a preview comes in while RUNNING, the result while IMPORTING. A cancel or a
+    failure takes the preview away again and leaves the scene as it was; a result replaces it.
+
+    makeWorker(scan, out, settings, *, mask): computes; a preview is looked for in Core.previewFolder(out) once a
+    Progress says Core.PREVIEW_READY. onPreview(result) is called after its nodes are in; onState after every change.
     """
 
     def __init__(
@@ -47,15 +59,19 @@ class Detection:
         onState: Callable[[State], None] = ignore,
         onProgress: Callable[[Progress], None] = ignore,
         onLog: Callable[[str], None] = ignore,
+        onPreview: Callable[[ResultNodes], None] = ignore,
     ) -> None:
         self._makeWorker = makeWorker
         self._onProgress = onProgress
         self._onLog = onLog
+        self._onPreview = onPreview
         self._machine = StateMachine(onState)
         self._worker: WorkerProtocol | None = None
         self._folder: TemporaryDirectory | None = None
         self._nodes: dict[Path, slicer.vtkMRMLVolumeNode] = {}  # what each temporary file holds; the scan comes first
-        self.result: DetectionResult | None = None
+        self._settings: Settings | None = None
+        self.preview: ResultNodes | None = None  # only while RUNNING
+        self.result: ResultNodes | None = None  # of the last detection that came to its end
         self.failureText = ""
 
     @property
@@ -70,9 +86,12 @@ class Detection:
         settings: Settings,
         install: Callable[[], None] | None = None,
     ) -> None:
-        """Begin; `install` is called first and may ask the user. Whatever is raised here also ends in FAILED."""
+        """Begin; `install` is called first and may ask the user. Whatever is raised here also ends in FAILED.
+
+        Computes always: whether the same result is in the scene already, Results.findResult tells the caller.
+        """
         if self.state.isBusy:
-            raise DetectionError("A detection is already running; wait for it or cancel it.")
+            raise DetectionError(_("A detection is already running; wait for it or cancel it."))
         self.failureText = ""
         try:
             checkScan(volumeNode)
@@ -83,20 +102,30 @@ class Detection:
                     return  # cancelled from the installer's event loop
             self._launch(volumeNode, maskNode, settings)
         except Exception as error:
-            self._fail(str(error))
+            if self.state is State.CANCELLED:
+                return  # from the installer's event loop, which then gave up
+            self._fail(self._inTheUsersNames(str(error)))
             raise
 
     def poll(self) -> None:
-        """Pass on what the worker said; when it has ended, bring the result in."""
+        """Pass on what the worker said; bring a preview in; when the worker has ended, bring the result in."""
         if self.state is not State.RUNNING:
+            return
+        if self._volumeNode.GetScene() is None:
+            self._worker.cancel()
+            self._fail(_("The volume was removed from the scene while it was examined; the detection was stopped."))
             return
         isFinished = self._worker.isFinished  # before reading, so that the last words are among the events
         for event in self._worker.events():
-            (self._onProgress if isinstance(event, Progress) else self._onLog)(event)
+            self._passOn(event)
+            if self.state is not State.RUNNING:
+                return  # a listener has cancelled
         if not isFinished:
             return
         if self._worker.hasSucceeded:
             self._import()
+        elif self._settings.device == "auto" and _GPU_TROUBLE.search(self._worker.failure()):
+            self._goOnWithTheCpu()
         else:
             self._fail(self._inTheUsersNames(self._worker.failure()))
 
@@ -109,48 +138,95 @@ class Detection:
         self._forget()
         self._machine.moveTo(State.CANCELLED)
 
-    def wait(self) -> DetectionResult:
-        """Poll until the end, for scripts. Raises DetectionError when there is no result."""
-        while self.state.isBusy:
-            self.poll()
-            time.sleep(POLL_S)
+    def wait(self) -> ResultNodes:
+        """Poll until the end, for scripts. Raises DetectionError when there is no result; Ctrl-C cancels."""
+        try:
+            while self.state.isBusy:
+                self.poll()
+                time.sleep(POLL_S)
+        except BaseException:
+            self.cancel()
+            raise
         if self.state is State.IDLE and self.result is not None:
             return self.result
-        raise DetectionError(self.failureText or "The detection was cancelled.")
+        raise DetectionError(self.failureText or _("The detection was cancelled."))
 
     def _launch(self, volumeNode, maskNode, settings: Settings) -> None:
-        self._folder = TemporaryDirectory(prefix="BrainInpaintAD-", ignore_cleanup_errors=True)
+        self._folder = _temporaryFolder()
         folder = Path(self._folder.name)
         scan, mask = folder / "scan.nrrd", folder / "mask.nrrd" if maskNode is not None else None
         self._nodes = {scan: volumeNode} | ({mask: maskNode} if mask else {})
+        self._settings = settings
         for path, node in self._nodes.items():
             writeVolume(node, path)
-        self._worker = self._makeWorker(scan, self._out, settings, mask=mask)
-        self._worker.start()
+        self._startWorker()
         self._machine.moveTo(State.RUNNING)
+
+    def _startWorker(self) -> None:
+        scan, mask = [*self._nodes, None][:2]
+        self._worker = self._makeWorker(scan, self._out, self._settings, mask=mask)
+        self._worker.start()
+
+    def _goOnWithTheCpu(self) -> None:
+        """A GPU whose memory is full, or whose driver does not fit the installed PyTorch, must not be the end."""
+        self._onLog(_("The GPU could not be used ({error}); going on with the CPU.").format(error=self._worker.failure()))
+        self._settings = replace(self._settings, device="cpu")
+        for folder in (self._out, Core.previewFolder(self._out)):  # the core refuses to write over results
+            shutil.rmtree(folder, ignore_errors=True)
+        try:
+            self._startWorker()
+        except Exception as error:
+            self._fail(self._inTheUsersNames(str(error)))
 
     @property
     def _out(self) -> Path:
         return Path(self._folder.name) / "result"
 
+    @property
+    def _volumeNode(self) -> slicer.vtkMRMLScalarVolumeNode:
+        return next(iter(self._nodes.values()))
+
+    def _passOn(self, event: Progress | str) -> None:
+        if isinstance(event, str):
+            self._onLog(self._inTheUsersNames(event))
+            return
+        self._onProgress(event)
+        if event.stage == Core.PREVIEW_READY and self.state is State.RUNNING and self.preview is None:
+            self._importPreview()
+
+    def _importPreview(self) -> None:
+        """A preview is a courtesy: when it cannot be shown, the detection goes on."""
+        try:
+            folder = Core.previewFolder(self._out)
+            self.preview = Results.importResult(folder, self._volumeNode, settings=self._settings, isPreview=True)
+        except Exception as error:
+            self._onLog(_("The preview could not be shown: {error}").format(error=self._inTheUsersNames(str(error))))
+            return
+        self._onPreview(self.preview)
+
     def _import(self) -> None:
         self._machine.moveTo(State.IMPORTING)
         try:
-            volumeNode = next(iter(self._nodes.values()))
-            if volumeNode.GetScene() is None:
-                raise SceneError("The volume was removed from the scene while it was examined.")
-            self.result = importResult(self._out, volumeNode)
+            self.result = Results.importResult(self._out, self._volumeNode, settings=self._settings)
         except Exception as error:  # whatever a result file holds, it must end in a state the user can leave
-            self._fail(str(error))
+            self._fail(self._inTheUsersNames(str(error)))
             return
         self._forget()
         self._machine.moveTo(State.IDLE)
 
     def _inTheUsersNames(self, text: str) -> str:
-        """The core speaks of our temporary files; the user knows nodes."""
+        """The core speaks of our temporary files, by path or by name; the user knows nodes."""
+        if self._folder is None:
+            return text
+        words = {
+            str(Path(self._folder.name).resolve()): _("the temporary folder"),
+            self._folder.name: _("the temporary folder"),
+        }
         for path, node in self._nodes.items():
-            text = text.replace(str(path), f"'{node.GetName()}'")
-        return text
+            words |= dict.fromkeys((str(path.resolve()), str(path), path.name), f"'{node.GetName()}'")
+        longestFirst = sorted(words, key=len, reverse=True)
+        spoken = re.compile(f"'?({'|'.join(map(re.escape, longestFirst))})'?")
+        return spoken.sub(lambda found: words[found[1]], text)  # all in one go: a node may be called like our files
 
     def _fail(self, text: str) -> None:
         self.failureText = text
@@ -158,8 +234,24 @@ class Detection:
         self._machine.moveTo(State.FAILED)
 
     def _forget(self) -> None:
-        """Drop what belongs to the run: the worker and the files it read and wrote."""
+        """Drop what belongs to the run: the worker, the files it read and wrote, and the preview."""
         if self._folder is not None:
             self._folder.cleanup()
-        self._folder = self._worker = None
+        if self.preview is not None:
+            with suppress(Exception):  # the user or a closed scene may have taken parts of it away
+                Results.remove(self.preview)
+        self._folder = self._worker = self._settings = self.preview = None
         self._nodes = {}
+
+
+def _temporaryFolder() -> TemporaryDirectory:
+    """A new folder where Slicer keeps temporary files. Raises DetectionError when none can be made there."""
+    root = getattr(getattr(slicer, "app", None), "temporaryPath", None) or gettempdir()
+    try:
+        return TemporaryDirectory(prefix="BrainInpaintAD-", dir=root, ignore_cleanup_errors=True)
+    except OSError as error:
+        text = _(
+            "Nothing can be written to the temporary folder {folder} ({error}); "
+            "choose another one in Edit > Application Settings."
+        )
+        raise DetectionError(text.format(folder=root, error=error.strerror)) from error

@@ -1,11 +1,19 @@
-"""The table of anomalies the core writes, and the sentence the user reads."""
+"""The anomalies of a result: the core's file, the table node that is saved with the scene, and the user's sentence."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+import io
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import slicer
+import vtk
+from slicer.i18n import tr as _
+
+COLUMNS = ("label", "name", "volume_ml", "mean_heat", "peak_heat", "r_mm", "a_mm", "s_mm", "keep")
+_TEXT, _WHOLE = ("name",), ("label", "keep")  # the other columns hold decimal numbers
 
 
 class FindingsError(ValueError):
@@ -21,37 +29,79 @@ class Finding:
     meanHeat: float | None = None
     peakHeat: float | None = None
     centreRasMm: tuple[float, float, float] | None = None  # world coordinates
+    name: str = ""  # of its segment
+    keep: bool = True  # False: discarded by the user
 
 
 def readFindings(path: Path) -> list[Finding]:
     """The rows of a `findings.csv` in their own order. `label` and `volume_ml` must be there, the rest may be."""
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    try:
-        return [_finding(row) for row in rows]
-    except (KeyError, TypeError, ValueError) as error:
-        raise FindingsError(f"{path.name} is damaged ({error}); run the detection again.") from error
+    return _findings(rows, path.name)
+
+
+def fillTable(tableNode: slicer.vtkMRMLTableNode, findings: Iterable[Finding]) -> None:
+    """Replace the columns and rows of the node; the columns are COLUMNS, with empty cells for what is not known."""
+    rows = [_cells(finding) for finding in findings]
+    table = vtk.vtkTable()
+    for name in COLUMNS:
+        column = vtk.vtkStringArray() if name in _TEXT else vtk.vtkIntArray() if name in _WHOLE else vtk.vtkDoubleArray()
+        column.SetName(name)
+        for row in rows:
+            value = row[name]
+            column.InsertNextValue(vtk.vtkMath.Nan() if value is None else value)
+        table.AddColumn(column)
+    tableNode.SetAndObserveTable(table)
+    tableNode.SetUseColumnTitleAsColumnHeader(True)
+    tableNode.SetLocked(True)  # the panel's keep column is the way to change it
+
+
+def readTable(tableNode: slicer.vtkMRMLTableNode) -> list[Finding]:
+    """What `fillTable` wrote, also when it comes back from a file, where every column is text."""
+    table = tableNode.GetTable()
+    columns = {name: table.GetColumnByName(name) for name in COLUMNS}
+    rows = [
+        {name: column.GetVariantValue(row).ToString() for name, column in columns.items() if column is not None}
+        for row in range(table.GetNumberOfRows())
+    ]
+    return _findings(rows, tableNode.GetName())
+
+
+def csvText(findings: Iterable[Finding]) -> str:
+    """The table as text with a header, also when nothing was found; `keep` is left out, for discarded ones should be."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS[:-1], extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(_cells(finding) for finding in findings)
+    return text.getvalue()
 
 
 def summary(findings: Sequence[Finding]) -> str:
-    """One line: how many, how much, where the hottest is."""
-    if not findings:
-        return "Nothing found"
-    count = "1 anomaly" if len(findings) == 1 else f"{len(findings)} anomalies"
-    text = f"{count}, {sum(finding.volumeMl for finding in findings):.1f} ml"
-    placed = [finding for finding in findings if finding.peakHeat is not None and finding.centreRasMm is not None]
+    """One line about the findings that are kept: how many, how much, where the hottest is."""
+    kept = [finding for finding in findings if finding.keep]
+    if not kept:
+        return _("All findings discarded") if findings else _("Nothing found")
+    volume = sum(finding.volumeMl for finding in kept)
+    count = _("1 anomaly") if len(kept) == 1 else _("{count} anomalies").format(count=len(kept))
+    text = _("{anomalies}, {volume:.1f} ml").format(anomalies=count, volume=volume)
+    placed = [finding for finding in kept if finding.peakHeat is not None and finding.centreRasMm is not None]
     if not placed:
         return text
     hottest = max(placed, key=lambda finding: finding.peakHeat)
-    return f"{text}; hottest at {placeText(hottest.centreRasMm)}"
+    return _("{found}; hottest at {place}").format(found=text, place=placeText(hottest.centreRasMm))
 
 
 def placeText(rasMm: tuple[float, float, float]) -> str:
-    """A point as radiologists write it, in mm: "R 31 P 12 S 44"."""
-    letters = (("R", "L"), ("A", "P"), ("S", "I"))
-    return " ".join(
-        f"{positive if mm >= 0 else negative} {abs(mm):.0f}" for (positive, negative), mm in zip(letters, rasMm, strict=True)
-    )
+    """Millimetres to the right, front and top, as the core writes them: "R 31 A -12 S 44"."""
+    return " ".join(f"{letter} {round(mm)}" for letter, mm in zip("RAS", rasMm, strict=True))
+
+
+def _findings(rows: Iterable[dict[str, str]], source: str) -> list[Finding]:
+    try:
+        return [_finding(row) for row in rows]
+    except (KeyError, TypeError, ValueError) as error:
+        text = _("{name} is damaged ({error}); run the detection again.")
+        raise FindingsError(text.format(name=source, error=error)) from error
 
 
 def _finding(row: dict[str, str]) -> Finding:
@@ -62,9 +112,17 @@ def _finding(row: dict[str, str]) -> Finding:
         meanHeat=_optional(row, "mean_heat"),
         peakHeat=_optional(row, "peak_heat"),
         centreRasMm=None if None in centre else centre,
+        name=row.get("name") or "",
+        keep=row.get("keep", "1") != "0",
     )
 
 
 def _optional(row: dict[str, str], name: str) -> float | None:
-    text = row.get(name) or ""
-    return float(text) if text.strip() else None
+    text = (row.get(name) or "").strip()
+    return None if text.lower() in ("", "nan") else float(text)
+
+
+def _cells(finding: Finding) -> dict[str, str | int | float | None]:
+    right, front, top = finding.centreRasMm or (None, None, None)
+    values = (finding.label, finding.name, finding.volumeMl, finding.meanHeat, finding.peakHeat, right, front, top)
+    return dict(zip(COLUMNS, (*values, int(finding.keep)), strict=True))

@@ -4,28 +4,44 @@ from __future__ import annotations
 
 import numpy as np
 import slicer
+from slicer.i18n import tr as _
 
-_COLOUR_IDS = ("vtkMRMLColorTableNodeFileInferno.txt", "vtkMRMLColorTableNodeIron")  # the first one Slicer has
-_OWN_COLOURS = "BrainInpaintAD heat"
+COLOUR_MAPS = ("Inferno", "Iron", "Hot", "Viridis")  # the first is the default
+
+_SLICERS_OWN = {  # ids of the tables Slicer ships; a scene without them gets ours
+    "Inferno": "vtkMRMLColorTableNodeFileInferno.txt",
+    "Iron": "vtkMRMLColorTableNodeIron",
+    "Viridis": "vtkMRMLColorTableNodeFileViridis.txt",
+}
+_STOPS = {  # equally spaced colours, 0 to 255, between which ours are interpolated
+    "Inferno": [(0, 0, 4), (50, 10, 94), (120, 28, 109), (188, 55, 84), (237, 105, 37), (251, 180, 26), (252, 255, 164)],
+    "Iron": [(0, 0, 0), (40, 0, 140), (140, 0, 155), (215, 50, 60), (245, 130, 0), (255, 210, 40), (255, 255, 255)],
+    "Hot": [(0, 0, 0), (255, 0, 0), (255, 255, 0), (255, 255, 255)],
+    "Viridis": [(68, 1, 84), (70, 50, 126), (54, 92, 141), (39, 127, 142), (31, 161, 135), (110, 206, 88), (253, 231, 37)],
+}
+_OWN_PREFIX = "BrainInpaintAD "
 _TOP_PERCENTILE = 99.9  # a single outlying voxel must not darken the rest
 _TRANSPARENT_BELOW = 1 / 3  # of the way from typical to top: no brain is rebuilt without any loss
+_NO_LIMIT = float(np.finfo(np.float32).max)
 
 
-def addToScene(heatmapNode: slicer.vtkMRMLScalarVolumeNode, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> None:
-    """Add the heatmap beside its scan, under the same transform and with a display node of its own."""
-    scene = volumeNode.GetScene()
-    heatmapNode.SetName(scene.GenerateUniqueName(f"{volumeNode.GetName()} heatmap"))
-    scene.AddNode(heatmapNode)
-    heatmapNode.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
+class HeatmapError(ValueError):
+    """There is no such way to show a heatmap."""
+
+
+def prepare(heatmapNode: slicer.vtkMRMLScalarVolumeNode) -> None:
+    """A display node of its own, with range and threshold made for this heat. The node must be in the scene."""
     heatmapNode.CreateDefaultDisplayNodes()
     display = heatmapNode.GetDisplayNode()
-    display.SetAndObserveColorNodeID(_colourNode(scene).GetID())
     typical, top = heatRange(slicer.util.arrayFromVolume(heatmapNode))
+    wasModifying = display.StartModify()
     display.AutoWindowLevelOff()
     display.SetWindowLevelMinMax(typical, top)
     display.AutoThresholdOff()
-    display.SetThreshold(typical + _TRANSPARENT_BELOW * (top - typical), np.finfo(np.float32).max)
+    display.SetThreshold(typical + _TRANSPARENT_BELOW * (top - typical), _NO_LIMIT)
     display.ApplyThresholdOn()
+    display.EndModify(wasModifying)
+    setColourMap(heatmapNode, COLOUR_MAPS[0])
 
 
 def heatRange(heat: np.ndarray) -> tuple[float, float]:
@@ -38,16 +54,38 @@ def heatRange(heat: np.ndarray) -> tuple[float, float]:
 
 
 def showOverlay(
-    volumeNode: slicer.vtkMRMLScalarVolumeNode, heatmapNode: slicer.vtkMRMLScalarVolumeNode, *, opacity: float
+    volumeNode: slicer.vtkMRMLScalarVolumeNode,
+    heatmapNode: slicer.vtkMRMLScalarVolumeNode,
+    *,
+    opacity: float,
+    backgroundNode: slicer.vtkMRMLScalarVolumeNode | None = None,
 ) -> None:
-    """Scan behind, heatmap in front, in every slice view; refitted only where the scan was not yet shown."""
+    """Scan (or `backgroundNode`, on the scan's grid) behind, heatmap in front, in every slice view.
+
+    The views are fitted only when one of them showed another scan before; the reconstruction counts as the scan.
+    """
+    background = backgroundNode or volumeNode
+    same = {node.GetID() for node in (volumeNode, background, *_reconstructions(volumeNode))}
     shown = {node.GetBackgroundVolumeID() for node in _compositeNodes(volumeNode.GetScene())}
     slicer.util.setSliceViewerLayers(
-        background=volumeNode,
+        background=background,
         foreground=heatmapNode,
         foregroundOpacity=opacity,
-        fit=shown != {volumeNode.GetID()} and hasattr(slicer, "app"),
+        fit=not shown <= same and hasattr(slicer, "app"),
     )
+
+
+def takeOut(
+    heatmapNode: slicer.vtkMRMLScalarVolumeNode,
+    volumeNode: slicer.vtkMRMLScalarVolumeNode,
+    reconstructionNode: slicer.vtkMRMLScalarVolumeNode | None = None,
+) -> None:
+    """No slice view shows the heatmap any longer; where the reconstruction lay behind it, the scan comes back."""
+    for node in _compositeNodes(heatmapNode.GetScene()):
+        if node.GetForegroundVolumeID() == heatmapNode.GetID():
+            node.SetForegroundVolumeID(None)
+        if reconstructionNode is not None and node.GetBackgroundVolumeID() == reconstructionNode.GetID():
+            node.SetBackgroundVolumeID(volumeNode.GetID())
 
 
 def setOpacity(heatmapNode: slicer.vtkMRMLScalarVolumeNode, opacity: float) -> None:
@@ -57,23 +95,92 @@ def setOpacity(heatmapNode: slicer.vtkMRMLScalarVolumeNode, opacity: float) -> N
             node.SetForegroundOpacity(opacity)
 
 
+def setThreshold(heatmapNode: slicer.vtkMRMLScalarVolumeNode, least: float) -> None:
+    """Less heat than `least` (in the heatmap's own unit) is transparent."""
+    display = heatmapNode.GetDisplayNode()
+    display.AutoThresholdOff()
+    display.SetThreshold(least, _NO_LIMIT)
+    display.ApplyThresholdOn()
+
+
+def threshold(heatmapNode: slicer.vtkMRMLScalarVolumeNode) -> float:
+    """The least heat that is shown."""
+    return heatmapNode.GetDisplayNode().GetLowerThreshold()
+
+
+def thresholdRange(heatmapNode: slicer.vtkMRMLScalarVolumeNode) -> tuple[float, float]:
+    """(0, hottest voxel): between these a threshold makes a difference."""
+    return 0.0, float(heatmapNode.GetImageData().GetScalarRange()[1]) or 1.0
+
+
+def setColourMap(heatmapNode: slicer.vtkMRMLScalarVolumeNode, name: str) -> None:
+    """name: one of COLOUR_MAPS; Slicer's own table where it has it."""
+    if name not in COLOUR_MAPS:
+        text = _("There is no colour map '{name}'; choose one of {names}.")
+        raise HeatmapError(text.format(name=name, names=", ".join(COLOUR_MAPS)))
+    node = _colourNode(heatmapNode.GetScene(), name)
+    display = heatmapNode.GetDisplayNode()
+    if display.GetColorNodeID() != node.GetID():
+        display.SetAndObserveColorNodeID(node.GetID())
+
+
+def colourMap(heatmapNode: slicer.vtkMRMLScalarVolumeNode) -> str:
+    """Which of COLOUR_MAPS is used; "" when the user chose another one elsewhere."""
+    node = heatmapNode.GetDisplayNode().GetColorNode()
+    if node is None:
+        return ""
+    known = {identifier: name for name, identifier in _SLICERS_OWN.items()}
+    own = node.GetName().removeprefix(_OWN_PREFIX)
+    return known.get(node.GetID()) or (own if own in COLOUR_MAPS and own != node.GetName() else "")
+
+
+def setColourBar(heatmapNode: slicer.vtkMRMLScalarVolumeNode, isShown: bool) -> None:
+    """The colour bar beside the views that show the heatmap; without Slicer's Colors module nothing happens."""
+    legend = _colourBar(heatmapNode)
+    if legend is None and isShown and hasattr(slicer, "vtkSlicerColorLogic"):
+        legend = slicer.vtkSlicerColorLogic.AddDefaultColorLegendDisplayNode(heatmapNode)
+        if legend is not None:
+            legend.SetTitleText(_("Heat"))
+    if legend is not None:
+        legend.SetVisibility(isShown)
+
+
+def isColourBarShown(heatmapNode: slicer.vtkMRMLScalarVolumeNode) -> bool:
+    """Whether there is a visible one."""
+    legend = _colourBar(heatmapNode)
+    return legend is not None and bool(legend.GetVisibility())
+
+
+def _colourBar(heatmapNode) -> slicer.vtkMRMLDisplayNode | None:
+    if not hasattr(slicer, "vtkSlicerColorLogic"):
+        return None
+    return slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(heatmapNode)
+
+
 def _compositeNodes(scene: slicer.vtkMRMLScene) -> list[slicer.vtkMRMLSliceCompositeNode]:
     count = scene.GetNumberOfNodesByClass("vtkMRMLSliceCompositeNode")
     return [scene.GetNthNodeByClass(number, "vtkMRMLSliceCompositeNode") for number in range(count)]
 
 
-def _colourNode(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLColorNode:
-    known = filter(None, (scene.GetNodeByID(identifier) for identifier in _COLOUR_IDS))
-    return next(known, None) or scene.GetFirstNodeByName(_OWN_COLOURS) or _addOwnColours(scene)
+def _reconstructions(volumeNode) -> list[slicer.vtkMRMLScalarVolumeNode]:
+    """Backgrounds of the views that were made from this scan."""
+    backgrounds = [node.GetBackgroundVolumeID() for node in _compositeNodes(volumeNode.GetScene())]
+    nodes = filter(None, (volumeNode.GetScene().GetNodeByID(identifier) for identifier in filter(None, backgrounds)))
+    return [node for node in nodes if node.GetNodeReferenceID("BrainInpaintAD.scan") == volumeNode.GetID()]
 
 
-def _addOwnColours(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLColorTableNode:
-    """Black over red and yellow to white, for scenes without Slicer's own tables."""
+def _colourNode(scene: slicer.vtkMRMLScene, name: str) -> slicer.vtkMRMLColorNode:
+    known = scene.GetNodeByID(_SLICERS_OWN[name]) if name in _SLICERS_OWN else None
+    return known or scene.GetFirstNodeByName(_OWN_PREFIX + name) or _addOwnColours(scene, name)
+
+
+def _addOwnColours(scene: slicer.vtkMRMLScene, name: str) -> slicer.vtkMRMLColorTableNode:
     table = slicer.vtkMRMLColorTableNode()
     table.SetTypeToUser()
-    table.SetName(_OWN_COLOURS)
+    table.SetName(_OWN_PREFIX + name)
     table.SetNumberOfColors(256)
+    stops = np.array(_STOPS[name]) / 255
+    places = np.linspace(0, 1, len(stops))
     for index, level in enumerate(np.linspace(0, 1, 256)):
-        red, green, blue = np.clip([3 * level, 3 * level - 1, 3 * level - 2], 0, 1)
-        table.SetColor(index, f"{level:.2f}", red, green, blue, 1.0)
+        table.SetColor(index, f"{level:.2f}", *(np.interp(level, places, channel) for channel in stops.T), 1.0)
     return scene.AddNode(table)

@@ -1,4 +1,4 @@
-"""A volume out of the scene into a file, and the core's files back as nodes.
+"""Geometry: a volume out of the scene into a file, and the core's files back on the very same grid.
 
 The file holds the volume as it lies in the world (parent transforms applied), because the core cuts axial slices.
 The results take the volume's own matrix and parent transform: voxel on voxel, and they follow when it is moved.
@@ -6,8 +6,8 @@ The results take the volume's own matrix and parent transform: voxel on voxel, a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -15,25 +15,12 @@ import slicer
 import vtk
 from slicer.i18n import tr as _
 
-from . import Heatmap, Segments
-from .Findings import Finding, readFindings
-
 _SQUARE_TOLERANCE = 1e-3  # cosine between two axes; NIfTI keeps float32 directions, good to about 1e-6
-_PLACE_TOLERANCE_MM = 1e-2  # a file's corner may lie off by its float32 header, far below a voxel
+_PLACE_TOLERANCE_MM = 0.3  # NIfTI straightens such axes: across 300 mm a corner may lie off by this
 
 
 class SceneError(ValueError):
     """A volume cannot be used, or a result does not fit it; the message names the remedy."""
-
-
-@dataclass(frozen=True)
-class DetectionResult:
-    """What a detection added to the scene, and to which scan."""
-
-    volumeNode: slicer.vtkMRMLScalarVolumeNode  # the scan they belong to
-    heatmapNode: slicer.vtkMRMLScalarVolumeNode
-    segmentationNode: slicer.vtkMRMLSegmentationNode
-    findings: Sequence[Finding]
 
 
 def checkScan(volumeNode: slicer.vtkMRMLScalarVolumeNode | None) -> None:
@@ -60,7 +47,7 @@ def worldMatrix(volumeNode: slicer.vtkMRMLVolumeNode) -> np.ndarray:
         raise SceneError(text.format(name=name))
     toWorld = vtk.vtkMatrix4x4()
     slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(parent, None, toWorld)
-    matrix = slicer.util.arrayFromVTKMatrix(toWorld) @ _localMatrix(volumeNode)
+    matrix = slicer.util.arrayFromVTKMatrix(toWorld) @ localMatrix(volumeNode)
     axes = matrix[:3, :3] / np.linalg.norm(matrix[:3, :3], axis=0)
     if np.abs(axes.T @ axes - np.eye(3)).max() > _SQUARE_TOLERANCE:
         text = _("The axes of '{name}' are not at right angles; resample it first (Resample Scalar Volume module).")
@@ -80,32 +67,11 @@ def writeVolume(volumeNode: slicer.vtkMRMLVolumeNode, path: Path) -> None:
         raise SceneError(_("'{path}' could not be written; is the disk full?").format(path=path))
 
 
-def importResult(folder: Path, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> DetectionResult:
-    """The core's files as new nodes: a heatmap volume and one segmentation. Either all of it is added, or nothing."""
-    heatmapNode = _readLike(volumeNode, folder / "heatmap.nii.gz", slicer.vtkMRMLScalarVolumeNode())
-    labelmapNode = _readLike(volumeNode, folder / "anomalies.nii.gz", slicer.vtkMRMLLabelMapVolumeNode())
-    findings = readFindings(folder / "findings.csv")
-    scene = volumeNode.GetScene()
-    before = {scene.GetNthNode(number) for number in range(scene.GetNumberOfNodes())}
-    try:
-        Heatmap.addToScene(heatmapNode, volumeNode)
-        segmentationNode = Segments.addToScene(labelmapNode, volumeNode)
-    except Exception:
-        for node in [scene.GetNthNode(number) for number in range(scene.GetNumberOfNodes())]:
-            if node not in before:
-                scene.RemoveNode(node)
-        raise
-    return DetectionResult(volumeNode, heatmapNode, segmentationNode, findings)
+def readLike(volumeNode: slicer.vtkMRMLVolumeNode, path: Path, node: slicer.vtkMRMLVolumeNode) -> slicer.vtkMRMLVolumeNode:
+    """`node`, filled from a file of the core, on the grid of `volumeNode`; not in the scene, under no transform.
 
-
-def _localMatrix(volumeNode: slicer.vtkMRMLVolumeNode) -> np.ndarray:
-    matrix = vtk.vtkMatrix4x4()
-    volumeNode.GetIJKToRASMatrix(matrix)
-    return slicer.util.arrayFromVTKMatrix(matrix)
-
-
-def _readLike(volumeNode, path: Path, node):
-    """`node`, filled from `path`, on the grid of `volumeNode` and under its transform; not yet in the scene."""
+    The file lies in the world. Raises SceneError when it cannot be read or lies on another grid.
+    """
     storage = slicer.vtkMRMLVolumeArchetypeStorageNode()
     storage.SetFileName(str(path))
     if not path.is_file() or not storage.ReadData(node):
@@ -117,10 +83,63 @@ def _readLike(volumeNode, path: Path, node):
     return node
 
 
+def gridIn(node: slicer.vtkMRMLTransformableNode, volumeNode: slicer.vtkMRMLVolumeNode) -> np.ndarray:
+    """Voxel (i, j, k, 1) of the volume → RAS in mm as `node` has it below its own parent transform: (4, 4).
+
+    Whatever either of them was moved or hardened to; both must be under linear transforms or none.
+    """
+    between = vtk.vtkMatrix4x4()
+    parents = volumeNode.GetParentTransformNode(), node.GetParentTransformNode()
+    if not slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(*parents, between):
+        text = _("'{name}' is under a non-linear transform; harden it first (Data module, right-click, Harden).")
+        raise SceneError(text.format(name=volumeNode.GetName()))
+    return slicer.util.arrayFromVTKMatrix(between) @ localMatrix(volumeNode)
+
+
+def placeBeside(node: slicer.vtkMRMLNode, volumeNode: slicer.vtkMRMLVolumeNode) -> None:
+    """In the subject hierarchy, put it into the study of the volume: DICOM export looks for the scan there."""
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(volumeNode.GetScene())
+    scan = hierarchy.GetItemByDataNode(volumeNode)
+    if not scan:
+        return  # the scan is not in the tree, so there is no study to join
+    parent = hierarchy.GetItemParent(scan)
+    item = hierarchy.GetItemByDataNode(node)
+    if item:
+        hierarchy.SetItemParent(item, parent)
+    else:
+        hierarchy.CreateItem(parent, node)
+
+
+@contextmanager
+def takenBack(scene: slicer.vtkMRMLScene, *, onlyOnFailure: bool = False) -> Iterator[None]:
+    """The nodes that the block added to the scene are removed when it ends (or only when it fails)."""
+    before = set(_nodes(scene))
+    isDone = False
+    try:
+        yield
+        isDone = True
+    finally:
+        if not (isDone and onlyOnFailure):
+            for node in [node for node in _nodes(scene) if node not in before]:
+                if node.GetScene() is scene:  # a node can take others along
+                    scene.RemoveNode(node)
+
+
+def localMatrix(volumeNode: slicer.vtkMRMLVolumeNode) -> np.ndarray:
+    """Voxel (i, j, k, 1) → RAS in mm below the parent transform: (4, 4)."""
+    matrix = vtk.vtkMatrix4x4()
+    volumeNode.GetIJKToRASMatrix(matrix)
+    return slicer.util.arrayFromVTKMatrix(matrix)
+
+
+def _nodes(scene: slicer.vtkMRMLScene) -> list[slicer.vtkMRMLNode]:
+    return [scene.GetNthNode(number) for number in range(scene.GetNumberOfNodes())]
+
+
 def _checkSameGrid(node, volumeNode, fileName: str) -> None:
     size = volumeNode.GetImageData().GetDimensions()
     corner = np.array([*size, 1.0])
-    off = np.abs((_localMatrix(node) - worldMatrix(volumeNode)) @ np.stack([corner, [0, 0, 0, 1.0]], axis=1)).max()
+    off = np.abs((localMatrix(node) - worldMatrix(volumeNode)) @ np.stack([corner, [0, 0, 0, 1.0]], axis=1)).max()
     if node.GetImageData().GetDimensions() != size or off > _PLACE_TOLERANCE_MM:
         text = _("The result '{file}' does not lie on the grid of '{name}'; was the volume changed meanwhile?")
         raise SceneError(text.format(file=fileName, name=volumeNode.GetName()))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
-import queue
+import re
 import signal
 import subprocess
 import threading
@@ -19,10 +19,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TextIO
 
+from slicer.i18n import tr as _
+
 GRACE_S = 0.6  # time to stop on its own; what is left of the second goes to the forced end
 _KEPT_LINES = 200  # of stderr, for the failure text
+_WAITING_LINES = 2000  # of the log, until somebody polls: a flood must not fill Slicer's memory
+_LONGEST_LINE = 10_000  # characters; more comes in pieces
 _LAST_WORDS_S = 2.0  # a stray grandchild may hold the pipe open: do not wait for it forever
 _ON_WINDOWS = os.name == "nt"
+_NO_MODULE = re.compile(r"ModuleNotFoundError: No module named '([\w.]+)'")
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,7 @@ class Worker:
     def __init__(self, command: Sequence[str], *, environment: Mapping[str, str] | None = None) -> None:
         self._command = list(command)
         self._environment = environment
-        self._events: queue.SimpleQueue[Progress | str] = queue.SimpleQueue()
+        self._inbox = _Inbox()
         self._errorLines: deque[str] = deque(maxlen=_KEPT_LINES)
         self._process: subprocess.Popen[str] | None = None
         self._readers: list[threading.Thread] = []
@@ -92,20 +97,28 @@ class Worker:
         return self._process is not None and self._process.poll() == 0
 
     def events(self) -> list[Progress | str]:
-        """What arrived since the last call, oldest first: progress, or a line for the log."""
-        arrived = []
-        while not self._events.empty():
-            arrived.append(self._events.get_nowait())
-        return arrived
+        """What arrived since the last call, oldest first: progress, or a line for the log.
+
+        Of one stage's progress only the latest is kept; of a flood of lines the first ones, and how many were left out.
+        """
+        return self._inbox.takeAll()
 
     def failure(self) -> str:
         """One sentence that says why the process did not succeed."""
         code = None if self._process is None else self._process.poll()
         if code == -9:
-            return "The computation was stopped by the system, most likely because the memory was full."
+            return _(
+                "The computation was stopped by the system, most likely because the memory was full; close other programs."
+            )
         if code is not None and code < 0:
-            return f"The computation was stopped by signal {-code}."
-        return _lastError(list(self._errorLines)) or f"The computation ended with code {code} and no message."
+            return _("The computation was stopped by signal {number}; try again.").format(number=-code)
+        lines = list(self._errorLines)
+        missing = _NO_MODULE.search(lines[-1]) if lines else None
+        if missing:
+            text = _("The Python package '{name}' is missing; press 'Install' in the module and try again.")
+            return text.format(name=missing[1].partition(".")[0])
+        silent = _("The computation ended with code {code} and no message; try again.").format(code=code)
+        return _lastError(lines) or silent
 
     def cancel(self, grace_s: float = GRACE_S) -> None:
         """End the process and everything it started: politely first, by force after `grace_s` seconds."""
@@ -121,7 +134,7 @@ class Worker:
     def _read(self, stream: TextIO | None, receive) -> threading.Thread:
         def pump() -> None:
             with stream:
-                for line in stream:
+                while line := stream.readline(_LONGEST_LINE):
                     receive(line.rstrip("\r\n"))
 
         thread = threading.Thread(target=pump, daemon=True)
@@ -130,12 +143,40 @@ class Worker:
 
     def _onOutput(self, line: str) -> None:
         if line.strip():
-            self._events.put(parseProgress(line) or line)
+            self._inbox.put(parseProgress(line) or line)
 
     def _onError(self, line: str) -> None:
         if line.strip():
             self._errorLines.append(line)
-            self._events.put(line)
+            self._inbox.put(line)
+
+
+class _Inbox:
+    """Events between the reader threads and whoever polls; it never holds more than a poll can digest."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._events: list[Progress | str] = []
+        self._lines = 0  # of the events, how many are lines of the log
+        self._leftOut = 0
+
+    def put(self, event: Progress | str) -> None:
+        with self._lock:
+            last = self._events[-1] if self._events else None
+            if isinstance(event, str):
+                if self._lines == _WAITING_LINES:
+                    self._leftOut += 1
+                    return
+                self._lines += 1
+            elif isinstance(last, Progress) and last.stage == event.stage:
+                self._events.pop()
+            self._events.append(event)
+
+    def takeAll(self) -> list[Progress | str]:
+        with self._lock:
+            taken, self._events = self._events, []
+            leftOut, self._lines, self._leftOut = self._leftOut, 0, 0
+        return taken + ([_("… {count} more lines left out").format(count=leftOut)] if leftOut else [])
 
 
 def parseProgress(line: str) -> Progress | None:

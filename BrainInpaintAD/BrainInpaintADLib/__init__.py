@@ -1,6 +1,8 @@
 """What the BrainInpaintAD module is made of. Nothing is imported here: each part is loaded where it is used.
 
-Without Slicer:   Settings (what the user chooses) · Core (the command line) · Worker (the process) · States · Findings
-With MRML:        Scene (volume out, results in) · Heatmap (display) · Segments (import, export) · Detection (one run)
-With Qt:          Parameters (parameter node) · Install (packages) · Widget (the panel)
+Without MRML:     Settings (what the user chooses) · Core (the command line) · Worker (the process) · States · Findings
+With MRML:        Models (cards, does a scan fit) · Scene (geometry) · Results (a result's nodes) · Heatmap (display) ·
+                  Segments · Recut (sliders) · Views · Export · Samples · Detection (one run)
+With Qt:          Parameters (parameter node) · Install (packages) · Widget (the panel) · Situation (what it shows) ·
+                  one file per section: Inputs, Run, Cut, Findings, Display, Export, Install
 """

@@ -2,8 +2,11 @@
 
 import importlib
 import importlib.util
+import json
 import os
 import sys
+import time
+import types
 from pathlib import Path
 
 import numpy as np
@@ -98,7 +101,8 @@ def write_result(mrml_lib, add_volume):
         for array, name in ((labels, "anomalies.nii.gz"), (heat, "heatmap.nii.gz")):
             node = add_volume(array, matrix, name)
             mrml_lib("Scene").writeVolume(node, folder / name)
-            slicer.mrmlScene.RemoveNode(node)
+            for made in filter(None, (node.GetDisplayNode(), node)):
+                slicer.mrmlScene.RemoveNode(made)
         rows = [f"{label},{label / 10},0.3,0.{label},31,-12,44\n" for label in np.unique(labels[labels > 0])]
         head = "label,volume_ml,mean_heat,peak_heat,r_mm,a_mm,s_mm\n"
         (folder / "findings.csv").write_text(head + "".join(rows), encoding="utf-8")
@@ -176,4 +180,203 @@ def application(a_scene, a_module_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "qt", qt)
     monkeypatch.setitem(sys.modules, "ctk", ctk)
     monkeypatch.setattr(slicer.util, "errorDisplay", lambda text, **_: slicer.app.errors.append(text))
-    return qt_application
+    monkeypatch.setattr(slicer.util, "infoDisplay", lambda text, **_: slicer.app.said.append(text))
+    for name in ("confirmYesNoDisplay", "confirmOkCancelDisplay"):
+        monkeypatch.setattr(slicer.util, name, slicer.app.confirm)
+    segmentations = slicer.vtkSlicerSegmentationsModuleLogic()  # as in Slicer, where the module registers what segments hold
+    segmentations.SetMRMLScene(a_scene)
+    yield qt_application
+    segmentations.SetMRMLScene(None)
+
+
+class FakeRecut:
+    """Cuts nothing and writes down what it was asked for."""
+
+    canRecut = True
+
+    def __init__(self, result):
+        self.result = result
+        self.slices, self.volumes, self.ended, self.warmed, self.closed = [], [], 0, 0, 0
+        self.refusal = None
+
+    def warm(self):
+        self.warmed += 1
+
+    def showSlice(self, settings, pointRasMm=None):
+        self.slices.append(settings)
+        return 1
+
+    def apply(self, settings, *, withSurfaces=True):
+        if self.refusal is not None:
+            raise self.refusal
+        self.volumes.append(settings)
+        return self.result
+
+    def endPreview(self):
+        self.ended += 1
+
+    def close(self):
+        self.closed += 1
+
+
+class FakeInstaller:
+    """Installs nothing; the test says what is missing and what was installed."""
+
+    def __init__(self):
+        self.plan_ = types.SimpleNamespace(isEmpty=True, text="numba, 40 MB")
+        self.ours = []
+        self.calls = []
+        self.refusal = None
+
+    def plan(self):
+        return self.plan_
+
+    def removable(self):
+        return self.ours
+
+    def check(self):
+        self.calls.append("check")
+
+    def ensure(self, **how):
+        self.calls.append(("ensure", how))
+        if self.refusal is not None:
+            raise self.refusal
+
+    def installFromFolder(self, folder, **_):
+        self.calls.append(("folder", folder))
+        return "2 packages were installed."
+
+    def remove(self):
+        self.calls.append("remove")
+        return "2 packages were removed."
+
+
+def a_card(name, window, *, method="inpainting", modality="T1"):
+    return {
+        "name": f"{name}-{window}mm",
+        "description": "Knows healthy brains.",
+        "method": method,
+        "modality": modality,
+        "window_mm": float(window),
+        "spacing_mm": 2.0,
+        "rows": 128,
+        "columns": 96,
+        "sha256": "0" * 64,
+    }
+
+
+@pytest.fixture
+def some_models(lib, tmp_path, a_scene):
+    """Two models: one with windows of 16, 32 and 64 mm, one with 32 mm only."""
+    for card in (*(a_card("t1-inpaint", size) for size in (16, 32, 64)), a_card("t1-loss", 32, method="loss-prediction")):
+        (tmp_path / f"{card['name']}.json").write_text(json.dumps(card), encoding="utf-8")
+        (tmp_path / f"{card['name']}.safetensors").touch()
+    return lib("Models").listModels(tmp_path)
+
+
+@pytest.fixture
+def an_installer():
+    return FakeInstaller()
+
+
+@pytest.fixture
+def a_panel_of(application, a_scene, a_worker, an_installer, some_models, lib, monkeypatch):
+    """Opens the module; its detections use the fake worker, install nothing, and sliders cut nothing."""
+    opened = []
+    monkeypatch.setattr(lib("Models"), "listModels", lambda *_folders: list(some_models))
+
+    def open_module(recut=FakeRecut):
+        import qt
+        import slicer
+
+        module = importlib.import_module("BrainInpaintAD")
+        make_detection = importlib.import_module("BrainInpaintADLib.Detection").Detection
+        logic = module.BrainInpaintADLogic
+        logic.newInstaller = lambda self: an_installer
+        logic.newDetection = lambda self, **listeners: make_detection(makeWorker=a_worker.make, **listeners)
+        if recut is not None:
+            logic.newRecut = lambda self, result: recuts.append(recut(result)) or recuts[-1]
+        parent = slicer.qMRMLWidget()
+        parent.setLayout(qt.QVBoxLayout())
+        frame = types.SimpleNamespace(layout=parent.layout, isEntered=True, frame=parent)
+        widget = module.BrainInpaintADWidget(frame)
+        recuts = widget.recuts = []
+        widget.setup()
+        opened.append(widget)
+        return widget
+
+    yield open_module
+    for widget in opened:
+        widget.cleanup()
+
+
+@pytest.fixture
+def a_module(a_panel_of):
+    return a_panel_of()
+
+
+@pytest.fixture
+def ui(a_module):
+    return a_module.ui
+
+
+@pytest.fixture
+def parameters(a_module):
+    return a_module.logic.parameters()
+
+
+@pytest.fixture
+def wait_until(application):
+    """Lets Qt work until the condition holds."""
+    from PySide6 import QtCore
+
+    def wait(condition, *, tries=500):
+        for _ in range(tries):
+            if condition():
+                return
+            loop = QtCore.QEventLoop()  # not processEvents: PySide6 6.12 loses a reference to None at each call
+            QtCore.QTimer.singleShot(10, loop.quit)
+            loop.exec()
+        raise AssertionError("waited too long")
+
+    return wait
+
+
+@pytest.fixture
+def let_qt_work(wait_until):
+    """Lets Qt work for so many milliseconds, by default until all timers of 0 ms have fired."""
+
+    def work(milliseconds=30):
+        end = time.monotonic() + milliseconds / 1000
+        wait_until(lambda: time.monotonic() >= end)
+
+    return work
+
+
+@pytest.fixture
+def run(a_module, a_worker, wait_until):
+    """Presses the button; `finish(...)` lets the worker end and the timer notice."""
+
+    def finish(**end):
+        a_worker.finish(**end)
+        wait_until(lambda: a_module.ui.detectButton.text != "&Cancel")
+
+    def press():
+        a_worker.isFinished = False
+        a_module.ui.detectButton.click()
+        return finish
+
+    return press
+
+
+@pytest.fixture
+def an_answer(a_scan, some_anomalies, write_result):
+    return lambda folder: write_result(folder, some_anomalies, like=a_scan)
+
+
+@pytest.fixture
+def a_result(a_scan, ui, run, an_answer, parameters, mrml_lib):
+    """The panel after a detection: two anomalies in `a scan`."""
+    ui.scanSelector.setCurrentNode(a_scan)
+    run()(answer=an_answer)
+    return mrml_lib("Results").resultOf(parameters.result)

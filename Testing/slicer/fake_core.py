@@ -24,6 +24,46 @@ def chatter(count):
     sys.stdout.write("".join(f"{number}\n" for number in range(int(count))))
 
 
+def flood(count):
+    tell_now("flooding", 0.1)
+    for number in range(int(count)):
+        sys.stdout.write(f"line {number}\n")
+    tell_now("preview ready", 0.2)
+    tell_now("dry again", 0.3)
+
+
+def tell_now(stage, fraction):
+    sys.stdout.write(json.dumps({"stage": stage, "fraction": fraction}) + "\n")
+
+
+def endless_line(length):
+    sys.stdout.write("x" * int(length))
+
+
+def race(count):
+    for number in range(int(count)):
+        tell_now("running", (number + 1) / int(count))
+
+
+def halting():
+    sys.stdout.write('{"stage": "cut in')
+    sys.stdout.flush()
+    time.sleep(0.2)
+    sys.stdout.write(' two", "fraction": 0.5}\n')
+
+
+def gibberish():
+    sys.stdout.buffer.write(b"\xff\xfe\x00\n\x80\nand on\n")
+
+
+def lack_a_package():
+    import scikit_nothing.parts  # noqa: F401
+
+
+def leave(code):
+    sys.exit(int(code))
+
+
 def refuse():
     print("a warning before the end", file=sys.stderr)
     print("Error: scan.nrrd holds no brain;\nchoose a T1 scan of a head.", file=sys.stderr)

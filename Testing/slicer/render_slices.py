@@ -54,15 +54,21 @@ def make_view(scene):
     return logic
 
 
-def blended(logic, centre_ras_mm):
-    """What the slice view shows around a point: uint8 (rows, columns, RGB), the first row at the top."""
+def look_at(logic, centre_ras_mm):
+    """Size and place of a slice view."""
     node = logic.GetSliceNode()
     node.SetDimensions(PIXELS, PIXELS, 1)
     node.SetFieldOfView(FIELD_MM, FIELD_MM, 1)
     node.JumpSliceByCentering(*centre_ras_mm)
+
+
+def blended(logic):
+    """What the slice view shows: uint8 (rows, columns, RGB), the first row at the top."""
     logic.UpdatePipeline()
     logic.GetBlend().Update()
     image = logic.GetBlend().GetOutput()
+    if image.GetPointData().GetScalars() is None:
+        return np.zeros((PIXELS, PIXELS, 3), np.uint8)  # no volume is shown
     columns, rows, _ = image.GetDimensions()
     return vtk_to_numpy(image.GetPointData().GetScalars()).reshape(rows, columns, -1)[::-1, :, :3].copy()
 
@@ -82,28 +88,34 @@ def sampled(logic, labels, matrix):
 
 def outline(image, labels, segmentation):
     """Draws the border of each label in the colour of its segment, in place."""
-    segments = [segmentation.GetNthSegment(number) for number in range(segmentation.GetNumberOfSegments())]
-    for segment in segments:
-        mask = labels == segment.GetLabelValue()
-        inner = mask & np.all([np.roll(mask, shift, axis) for axis in (0, 1) for shift in (-1, 1)], axis=0)
-        image[mask & ~inner] = np.multiply(segment.GetColor(), 255)
+    for number in range(segmentation.GetNumberOfSegments()):
+        segment = segmentation.GetNthSegment(number)
+        draw_border(image, labels == segment.GetLabelValue(), segment.GetColor())
+
+
+def draw_border(image, mask, colour):
+    """mask: bool (rows, columns); colour: 0 to 1. In place."""
+    inner = mask & np.all([np.roll(mask, shift, axis) for axis in (0, 1) for shift in (-1, 1)], axis=0)
+    image[mask & ~inner] = np.multiply(colour, 255)
 
 
 def main(scan_path, folder, picture, count=6):
     scene, _colours = make_scene()
-    from BrainInpaintADLib import Heatmap, Scene, Segments
+    from BrainInpaintADLib import Results, Scene, Segments
+    from BrainInpaintADLib.Settings import Settings
 
     scan = load_scan(scene, Path(scan_path))
     logic = make_view(scene)
-    result = Scene.importResult(Path(folder), scan)
-    Heatmap.showOverlay(scan, result.heatmapNode, opacity=0.5)
+    result = Results.importResult(Path(folder), scan, settings=Settings())
+    Results.show(result, opacity=0.5)
     labels = slicer.util.arrayFromVolume(Segments.exportLabelmap(result.segmentationNode, scan))
     matrix = Scene.worldMatrix(scan)
     busiest = np.sort(np.argsort((labels > 0).sum(axis=(1, 2)) + 1e-6 * np.arange(len(labels)))[-40:])
     tiles = []
     for k in busiest[np.linspace(0, len(busiest) - 1, int(count)).astype(int)]:
         centre = matrix @ [labels.shape[2] / 2, labels.shape[1] / 2, k, 1]
-        image = blended(logic, centre[:3])
+        look_at(logic, centre[:3])
+        image = blended(logic)
         outline(image, sampled(logic, labels, matrix), result.segmentationNode.GetSegmentation())
         tiles.append(image)
     half = len(tiles) // 2

@@ -24,6 +24,18 @@ class Choice:
     choices: list
 
 
+def make_scene():
+    """A scene that is Slicer's current one, with colour tables and slice orientations as Slicer has them."""
+    scene = slicer.vtkMRMLScene()
+    slicer.mrmlScene = scene
+    scene.logics = [slicer.vtkMRMLColorLogic(), slicer.vtkSlicerSegmentationsModuleLogic()]  # live as long as the scene
+    for logic in scene.logics:
+        logic.SetMRMLScene(scene)
+    scene.logics[0].AddDefaultColorNodes()
+    slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene)
+    return scene
+
+
 def make_i18n():
     module = types.ModuleType("slicer.i18n")
     module.tr = lambda text: text
@@ -78,7 +90,7 @@ def make_scripted_module(module_folder):
 
 
 def make_parameter_node_wrapper(qt, ctk):
-    """`slicer.parameterNodeWrapper` for node, float and choice parameters and the widgets that show them."""
+    """`slicer.parameterNodeWrapper` for nodes and plain values, and the widgets that show them."""
     module = types.ModuleType("slicer.parameterNodeWrapper")
     module.WithinRange, module.Choice = WithinRange, Choice
     module.parameterNodeWrapper = lambda described: _wrapper_class(described, qt, ctk)
@@ -106,40 +118,52 @@ def _setter(write):
 class _ParameterNode:
     """A typed view of a vtkMRMLScriptedModuleNode."""
 
+    _own = ("parameterNode", "_guis", "_is_updating_gui")
+
     def __init__(self, node):
         self.parameterNode = node
         self._guis = {}
+        self._is_updating_gui = False
 
     def __setattr__(self, name, value):
-        known = name in self._codecs or name in ("parameterNode", "_guis")
-        if not known:
+        if name not in self._codecs and name not in self._own:
             raise AttributeError(f"no parameter {name!r}")
         object.__setattr__(self, name, value)
 
     def connectGui(self, gui):
-        pairs = {}
-        for widget in vars(gui).values():
-            if b"SlicerParameterName" in widget.dynamicPropertyNames():
-                name = widget.property("SlicerParameterName")
-                pairs[name] = self._connectors(widget, self._hints[name])
-        for name, (signal, read, write) in pairs.items():
-            write(getattr(self, name))
-            signal.connect(lambda *_, name=name, read=read: self._from_gui(name, read))
+        """As in Slicer, the tag that `disconnectGui` needs does not come back from here."""
+        widgets = [widget for widget in vars(gui).values() if widget.property("SlicerParameterName")]
+        self.connectParametersToGui({widget.property("SlicerParameterName"): widget for widget in widgets})
+
+    def connectParametersToGui(self, mapping):
+        pairs = {name: self._connectors(widget, self._hints[name]) for name, widget in mapping.items()}
         tag = len(self._guis)
         self._guis[tag] = pairs
-        self.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: self._to_gui(tag))
+        for name, (signal, read, write) in pairs.items():
+            write(getattr(self, name))
+            signal.connect(lambda *_, name=name, read=read, tag=tag: self._from_gui(tag, name, read))
+        self.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: self._to_gui())
         return tag
 
     def disconnectGui(self, tag):
-        del self._guis[tag]  # as in Slicer, the signals themselves stay connected
+        if tag in self._guis:
+            self._guis[tag] = {}  # as in Slicer, the signals themselves stay connected
 
-    def _from_gui(self, name, read):
-        if any(name in pairs for pairs in self._guis.values()):
-            setattr(self, name, read())
+    def _from_gui(self, tag, name, read):
+        if name in self._guis[tag] and not self._is_updating_gui:
+            with slicer.util.NodeModify(self):
+                setattr(self, name, read())
 
-    def _to_gui(self, tag):
-        for name, (_signal, _read, write) in self._guis.get(tag, {}).items():
-            write(getattr(self, name))
+    def _to_gui(self):
+        if self._is_updating_gui:
+            return
+        self._is_updating_gui = True
+        try:
+            for pairs in self._guis.values():
+                for name, (_signal, _read, write) in pairs.items():
+                    write(getattr(self, name))
+        finally:
+            self._is_updating_gui = False
 
     def StartModify(self):
         return self.parameterNode.StartModify()
@@ -166,27 +190,39 @@ def _codec(name, hint, default):
 
         return (lambda node: node.GetNodeReference(name)), write_node
 
+    default = kind() if default is None else default
+    parse = (lambda text: text == "True") if kind is bool else kind
+
     def write(node, value):
+        if kind is not float and not isinstance(value, kind):  # floats alone are converted
+            raise TypeError(f"{name} must be a {kind.__name__}, not {value!r}")
         for note in notes:
             inside = value in note.choices if isinstance(note, Choice) else note.minimum <= value <= note.maximum
             if not inside:
                 raise ValueError(f"{name} cannot be {value!r}")
         node.SetParameter(name, str(kind(value)))
 
-    return (lambda node: kind(node.GetParameter(name)) if node.HasParameter(name) else kind(default)), write
+    return (lambda node: parse(node.GetParameter(name)) if node.HasParameter(name) else default), write
 
 
 def _connector(widget, hint, qt, ctk):
     """(signal, read, write) for exactly the widget types Slicer's connectors accept."""
     kind, *notes = typing.get_args(hint) or (hint,)
-    if type(widget) is ctk.ctkSliderWidget and kind is float:
-        widget.minimum, widget.maximum = notes[0].minimum, notes[0].maximum
+    ranges = [note for note in notes if isinstance(note, WithinRange)]
+    choices = [note.choices for note in notes if isinstance(note, Choice)]
+    if type(widget) in (ctk.ctkSliderWidget, qt.QDoubleSpinBox) and kind is float and ranges:
+        widget.minimum, widget.maximum = ranges[0].minimum, ranges[0].maximum
         return widget.valueChanged, lambda: widget.value, lambda value: setattr(widget, "value", value)
-    if type(widget) is qt.QComboBox and notes:
+    if type(widget) in (qt.QSlider, qt.QSpinBox) and kind is int and ranges:
+        widget.setRange(ranges[0].minimum, ranges[0].maximum)
+        return widget.valueChanged, lambda: widget.value, lambda value: setattr(widget, "value", value)
+    if type(widget) is qt.QCheckBox and kind is bool:
+        return widget.stateChanged, lambda: widget.checked, lambda value: setattr(widget, "checked", value)
+    if type(widget) is qt.QComboBox and choices:
         widget.clear()
-        widget.addItems(notes[0].choices)
-        choose = notes[0].choices.index
-        return widget.currentIndexChanged, lambda: notes[0].choices[widget.currentIndex], _index_setter(widget, choose)
+        widget.addItems([str(choice) for choice in choices[0]])
+        choose = choices[0].index
+        return widget.currentIndexChanged, lambda: choices[0][widget.currentIndex], _index_setter(widget, choose)
     if type(widget).__name__ == "qMRMLNodeComboBox" and issubclass(kind, slicer.vtkMRMLNode):
         return widget.currentNodeChanged, widget.currentNode, widget.setCurrentNode
     raise RuntimeError(f"Unable to create GUI connector from {hint} to {type(widget)}")
@@ -201,7 +237,9 @@ class Application:
 
     def __init__(self, qt_application):
         self._qt_application = qt_application
-        self.errors = []
+        self.errors, self.said = [], []  # texts of the dialogues that were opened
+        self.questions, self.answers = [], []  # what was asked; what the user answers, in this order
+        self.receivers = []
 
     def __getattr__(self, name):
         listed = qt_layer.API["qSlicerApplication"], qt_layer.API["qSlicerCoreApplication"]
@@ -211,8 +249,20 @@ class Application:
             raise NotImplementedError(f"slicer.app.{name} is not played here")
         raise AttributeError(f"slicer.app has no {name}")
 
+    def connect(self, signature, receiver):
+        """Start-up is over already; whoever waits for it is only written down."""
+        name = signature.partition("(")[0]
+        if name not in qt_layer.API["qSlicerApplication"]["signals"]:
+            raise AttributeError(f"slicer.app has no signal {name}")
+        self.receivers.append((name, receiver))
+
     def layoutManager(self):
         """None, as in a session without a main window."""
+
+    def confirm(self, text, **_window):
+        """Stands for `slicer.util.confirm…Display`."""
+        self.questions.append(text)
+        return self.answers.pop(0)
 
     def testingEnabled(self):
         return False

@@ -4,6 +4,11 @@ import numpy as np
 import pytest
 from vtk.util.numpy_support import vtk_to_numpy
 
+
+def import_result(mrml_lib, folder, scan):
+    return mrml_lib("Results").importResult(folder, scan, settings=mrml_lib("Settings").Settings())
+
+
 SLICE_MM = 3.25 + 5 * 8  # the middle of slice 8 of the oblique scan, along S
 
 
@@ -56,7 +61,7 @@ def a_result(mrml_lib, a_scan, some_anomalies, write_result, tmp_path):
     heat = np.full(some_anomalies.shape, 0.1, np.float32)
     heat[some_anomalies == 2] = 0.8
     write_result(tmp_path, some_anomalies, like=a_scan, heat=heat)
-    return mrml_lib("Scene").importResult(tmp_path, a_scan)
+    return import_result(mrml_lib, tmp_path, a_scan)
 
 
 def test_only_the_hot_region_is_coloured(mrml_lib, a_slice_view, a_scan, a_result):
@@ -88,20 +93,103 @@ def test_the_scan_keeps_its_own_display(mrml_lib, a_scan, some_anomalies, write_
     a_scan.CreateDefaultDisplayNodes()
     time = a_scan.GetDisplayNode().GetMTime()
     write_result(tmp_path, some_anomalies, like=a_scan)
-    result = mrml_lib("Scene").importResult(tmp_path, a_scan)
+    result = import_result(mrml_lib, tmp_path, a_scan)
     assert result.heatmapNode.GetDisplayNode() is not a_scan.GetDisplayNode()
     assert a_scan.GetDisplayNode().GetMTime() == time
 
 
-def test_slicers_own_colours_are_preferred(mrml_lib, slicers_colours, a_scan, some_anomalies, write_result, tmp_path):
-    write_result(tmp_path, some_anomalies, like=a_scan)
-    result = mrml_lib("Scene").importResult(tmp_path, a_scan)
-    assert result.heatmapNode.GetDisplayNode().GetColorNodeID() == "vtkMRMLColorTableNodeIron"
+def test_slicers_own_colours_are_preferred(mrml_lib, a_scene, a_slice_view, a_scan, a_result):
+    import slicer
+
+    heatmap = mrml_lib("Heatmap")
+    heatmap.setColourMap(a_result.heatmapNode, "Iron")
+    assert a_result.heatmapNode.GetDisplayNode().GetColorNodeID() == "vtkMRMLColorTableNodeIron"
+    shipped = slicer.vtkMRMLColorTableNode()  # the files of the real application are not in slicer-core
+    shipped.SetTypeToUser()
+    shipped.SetNumberOfColors(2)
+    shipped.SetName("Viridis")
+    a_scene.AddNode(shipped)
+    shipped = a_scene.GetFirstNodeByName("Viridis")
+    heatmap._SLICERS_OWN["Viridis"] = shipped.GetID()
+    heatmap.setColourMap(a_result.heatmapNode, "Viridis")
+    assert a_result.heatmapNode.GetDisplayNode().GetColorNode() is shipped
+
+
+def test_every_colour_map_can_be_chosen_and_is_told_back(mrml_lib, a_scene, a_slice_view, a_result):
+    heatmap = mrml_lib("Heatmap")
+    assert heatmap.colourMap(a_result.heatmapNode) == heatmap.COLOUR_MAPS[0]
+    nodes = set()
+    for name in (*heatmap.COLOUR_MAPS, *heatmap.COLOUR_MAPS):
+        heatmap.setColourMap(a_result.heatmapNode, name)
+        assert heatmap.colourMap(a_result.heatmapNode) == name
+        nodes.add(a_result.heatmapNode.GetDisplayNode().GetColorNodeID())
+    assert len(nodes) == len(heatmap.COLOUR_MAPS)
+    a_result.heatmapNode.GetDisplayNode().SetAndObserveColorNodeID("vtkMRMLColorTableNodeGrey")
+    assert heatmap.colourMap(a_result.heatmapNode) == ""
+    with pytest.raises(heatmap.HeatmapError, match="choose one of Inferno"):
+        heatmap.setColourMap(a_result.heatmapNode, "Sepia")
+
+
+def test_colours_grow_brighter_with_the_heat(mrml_lib, a_scene, a_result):
+    heatmap = mrml_lib("Heatmap")
+    for name in heatmap.COLOUR_MAPS:
+        heatmap.setColourMap(a_result.heatmapNode, name)
+        table = a_result.heatmapNode.GetDisplayNode().GetColorNode().GetLookupTable()
+        colours = vtk_to_numpy(table.GetTable())[:, :3] @ [0.299, 0.587, 0.114]
+        assert (np.diff(colours[::16]) > 0).all(), name
+
+
+def test_the_threshold_decides_what_is_seen(mrml_lib, a_slice_view, a_scan, a_result):
+    heatmap = mrml_lib("Heatmap")
+    heatmap.showOverlay(a_scan, a_result.heatmapNode, opacity=0.6)
+    low, high = heatmap.thresholdRange(a_result.heatmapNode)
+    assert (low, high) == (0.0, pytest.approx(0.8))
+    seen = []
+    for least in (0.0, 0.3, high + 0.01):
+        heatmap.setThreshold(a_result.heatmapNode, least)
+        assert heatmap.threshold(a_result.heatmapNode) == pytest.approx(least)
+        seen.append(coloured(a_slice_view()))
+    assert seen[0] > seen[1] > seen[2] == 0
+
+
+def test_the_colour_bar_comes_and_goes(mrml_lib, a_scene, a_result, node_ids):
+    import slicer
+
+    heatmap = mrml_lib("Heatmap")
+    heatmap.setColourBar(a_result.heatmapNode, True)  # the Colors module is not there
+    assert not heatmap.isColourBarShown(a_result.heatmapNode)
+    a_scene.RegisterNodeClass(slicer.vtkMRMLColorLegendDisplayNode())
+    before = node_ids()
+    heatmap.setColourBar(a_result.heatmapNode, False)
+    assert node_ids() == before
+    for isShown in (True, False, True):
+        heatmap.setColourBar(a_result.heatmapNode, isShown)
+        assert heatmap.isColourBarShown(a_result.heatmapNode) == isShown
+    assert len(node_ids() - before) == 1
+    assert a_result.heatmapNode.GetDisplayNode().IsA("vtkMRMLScalarVolumeDisplayNode")
+
+
+def test_views_keep_their_place_when_the_reconstruction_comes_in(mrml_lib, a_scene, a_scan, a_result, add_volume, monkeypatch):
+    import slicer
+
+    fitted = []
+    a_scene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
+    set_layers = slicer.util.setSliceViewerLayers
+    monkeypatch.setattr(slicer, "app", object(), raising=False)
+    monkeypatch.setattr(
+        slicer.util, "setSliceViewerLayers", lambda *, fit, **layers: (fitted.append(fit), set_layers(**layers))
+    )
+    reconstructions = [add_volume(slicer.util.arrayFromVolume(a_scan), name=f"healthy {number}") for number in range(2)]
+    for node in reconstructions:
+        node.SetNodeReferenceID("BrainInpaintAD.scan", a_scan.GetID())
+    for behind in (None, *reconstructions, None):  # two windows, one after the other
+        mrml_lib("Heatmap").showOverlay(a_scan, a_result.heatmapNode, opacity=0.5, backgroundNode=behind)
+    assert fitted == [True, False, False, False]
 
 
 def test_two_heatmaps_share_one_table_of_our_own(mrml_lib, a_scene, a_scan, some_anomalies, write_result, tmp_path):
     write_result(tmp_path, some_anomalies, like=a_scan)
-    nodes = [mrml_lib("Scene").importResult(tmp_path, a_scan).heatmapNode for _ in range(2)]
+    nodes = [import_result(mrml_lib, tmp_path, a_scan).heatmapNode for _ in range(2)]
     assert len({node.GetDisplayNode().GetColorNodeID() for node in nodes}) == 1
 
 
@@ -116,7 +204,7 @@ def test_the_colour_range_ignores_an_outlier_and_the_background(mrml_lib):
 @pytest.mark.parametrize("level", [0.0, 0.2])
 def test_an_even_heatmap_shows_nothing(mrml_lib, a_scan, some_anomalies, write_result, tmp_path, level):
     write_result(tmp_path, some_anomalies, like=a_scan, heat=np.full(some_anomalies.shape, level, np.float32))
-    display = mrml_lib("Scene").importResult(tmp_path, a_scan).heatmapNode.GetDisplayNode()
+    display = import_result(mrml_lib, tmp_path, a_scan).heatmapNode.GetDisplayNode()
     assert display.GetApplyThreshold()
     assert display.GetLowerThreshold() > level
 

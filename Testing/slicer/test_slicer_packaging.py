@@ -85,9 +85,9 @@ def test_the_core_is_installed_whole_beside_the_module(an_installation):
     assert not list((installed / "BrainInpaintADCore").rglob("__pycache__"))
 
 
-def test_an_installed_module_finds_its_core(an_installation, lib):
+def test_an_installed_module_finds_its_core(an_installation, mrml_lib):
     for root in (an_installation[1], an_installation[0] / INSTALLED):  # installed, and run from the build folder
-        assert lib("Core").coreFolder(root) == root / "BrainInpaintADCore"
+        assert mrml_lib("Core").coreFolder(root) == root / "BrainInpaintADCore"
 
 
 def test_only_the_module_itself_lies_where_slicer_looks_for_modules(an_installation):
@@ -190,10 +190,11 @@ def test_torch_is_never_installed_by_pip():
         assert not re.search(r"pip_install\([^)]*torch", path.read_text(encoding="utf-8"))
 
 
-def test_the_modules_requirements_are_the_cores_without_torch():
+def test_the_modules_requirements_are_the_cores_and_its_extra_for_speed_without_torch():
     listed = (MODULE / "Resources" / "requirements.txt").read_text(encoding="utf-8").splitlines()
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     core = {need for need in project["dependencies"] if not need.startswith("torch")}
+    core |= set(project["optional-dependencies"]["fast"])
     assert {line for line in listed if line and not line.startswith("#")} == core
 
 
@@ -220,4 +221,4 @@ def test_the_list_of_gui_names_covers_every_special_widget_of_the_panel():
     used = set(re.findall(r'<widget class="((?:ctk|qMRML|qSlicer)\w+)"', text))
     listed = json.loads((Path(__file__).parent / "slicer_gui_api.json").read_text(encoding="utf-8"))["classes"]
     assert used <= set(listed)
-    assert len(used) == 4
+    assert len(used) == 6

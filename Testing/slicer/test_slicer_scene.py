@@ -41,6 +41,10 @@ def put_under(node, *matrices):
         node = transform
 
 
+def import_result(mrml_lib, folder, scan):
+    return mrml_lib("Results").importResult(folder, scan, settings=mrml_lib("Settings").Settings())
+
+
 QUARTER_TURN = np.array([[0, -1, 0, 50], [1, 0, 0, -20], [0, 0, 1, 8], [0, 0, 0, 1.0]])
 TILT = np.array([[1, 0, 0, 1], [0, 0.8, -0.6, 2], [0, 0.6, 0.8, 3], [0, 0, 0, 1.0]])
 
@@ -75,7 +79,7 @@ def test_a_result_lies_voxel_on_voxel_on_its_scan(mrml_lib, a_scan, some_anomali
 
     put_under(a_scan, *transforms)
     write_result(tmp_path, some_anomalies, like=a_scan)
-    result = mrml_lib("Scene").importResult(tmp_path, a_scan)
+    result = import_result(mrml_lib, tmp_path, a_scan)
     np.testing.assert_array_equal(matrix_of(result.heatmapNode), matrix_of(a_scan))
     assert result.heatmapNode.GetTransformNodeID() == a_scan.GetTransformNodeID()
     heat = slicer.util.arrayFromVolume(result.heatmapNode)
@@ -88,7 +92,7 @@ def test_segments_cover_the_anomalies_in_world_coordinates(
 ):
     put_under(a_scan, *transforms)
     write_result(tmp_path, some_anomalies, like=a_scan)
-    node = mrml_lib("Scene").importResult(tmp_path, a_scan).segmentationNode
+    node = import_result(mrml_lib, tmp_path, a_scan).segmentationNode
     world = mrml_lib("Scene").worldMatrix(a_scan)
     for label, identifier in enumerate(node.GetSegmentation().GetSegmentIDs(), 1):
         centre = np.argwhere(some_anomalies == label).mean(axis=0)[::-1]
@@ -99,19 +103,19 @@ def test_segments_cover_the_anomalies_in_world_coordinates(
 
 def test_a_result_of_nothing_is_an_empty_segmentation(mrml_lib, a_scan, some_anomalies, write_result, tmp_path):
     write_result(tmp_path, some_anomalies * 0, like=a_scan)
-    result = mrml_lib("Scene").importResult(tmp_path, a_scan)
+    result = import_result(mrml_lib, tmp_path, a_scan)
     assert result.segmentationNode.GetSegmentation().GetNumberOfSegments() == 0
-    assert list(result.findings) == []
+    assert (list(result.findings), result.summary) == ([], "Nothing found")
 
 
 def test_a_second_result_leaves_the_first_one_alone(mrml_lib, a_scan, some_anomalies, write_result, node_ids, tmp_path):
     import slicer
 
     write_result(tmp_path, some_anomalies, like=a_scan)
-    first = mrml_lib("Scene").importResult(tmp_path, a_scan)
+    first = import_result(mrml_lib, tmp_path, a_scan)
     before = node_ids()
     write_result(tmp_path, (some_anomalies > 0).astype(np.int16), like=a_scan)
-    second = mrml_lib("Scene").importResult(tmp_path, a_scan)
+    second = import_result(mrml_lib, tmp_path, a_scan)
     assert before < node_ids()
     assert first.segmentationNode.GetSegmentation().GetNumberOfSegments() == 2
     np.testing.assert_array_equal(slicer.util.arrayFromVolume(first.heatmapNode), some_anomalies * np.float32(0.4))
@@ -138,7 +142,7 @@ def test_a_damaged_result_changes_nothing(mrml_lib, a_scan, some_anomalies, writ
     spoil(tmp_path)
     before = node_ids()
     with pytest.raises(ValueError, match="run the detection again"):
-        mrml_lib("Scene").importResult(tmp_path, a_scan)
+        import_result(mrml_lib, tmp_path, a_scan)
     assert node_ids() == before
 
 
@@ -149,11 +153,11 @@ def test_a_failure_half_way_takes_back_what_was_added(
     before = node_ids()
 
     def fail(*_):
-        raise RuntimeError("no segments today")
+        raise RuntimeError("no table today")
 
-    monkeypatch.setattr(mrml_lib("Segments"), "_nameSegments", fail)
-    with pytest.raises(RuntimeError, match="no segments today"):
-        mrml_lib("Scene").importResult(tmp_path, a_scan)
+    monkeypatch.setattr(mrml_lib("Findings"), "fillTable", fail)
+    with pytest.raises(RuntimeError, match="no table today"):
+        import_result(mrml_lib, tmp_path, a_scan)
     assert node_ids() == before
 
 
@@ -162,7 +166,7 @@ def test_a_result_of_another_scan_is_refused(mrml_lib, a_scan, add_volume, some_
     moved[0, 3] += 0.5  # half a millimetre off
     write_result(tmp_path, some_anomalies, like=add_volume(some_anomalies, moved))
     with pytest.raises(mrml_lib("Scene").SceneError, match="does not lie on the grid of 'a scan'"):
-        mrml_lib("Scene").importResult(tmp_path, a_scan)
+        import_result(mrml_lib, tmp_path, a_scan)
 
 
 def test_a_scan_under_a_bending_transform_is_refused_with_the_remedy(mrml_lib, a_scan, a_scene):

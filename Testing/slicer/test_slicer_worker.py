@@ -11,13 +11,13 @@ FAKE_CORE = Path(__file__).with_name("fake_core.py")
 
 
 @pytest.fixture
-def make_worker(lib):
+def make_worker(mrml_lib):
     """Makes workers of the fake core; those still alive at the end are stopped."""
     made = []
 
     def make(*arguments, script=FAKE_CORE, environment=None):
         command = [sys.executable, str(script), *map(str, arguments)]
-        made.append(lib("Worker").Worker(command, environment=environment))
+        made.append(mrml_lib("Worker").Worker(command, environment=environment))
         return made[-1]
 
     yield make
@@ -54,8 +54,8 @@ def is_alive(pid):
         return False
 
 
-def test_progress_and_log_arrive_in_order(lib, make_worker):
-    progress = lib("Worker").Progress
+def test_progress_and_log_arrive_in_order(mrml_lib, make_worker):
+    progress = mrml_lib("Worker").Progress
     worker = make_worker("succeed", "a line for the log")
     assert run_to_the_end(worker) == [
         progress("préparation", 0.25, 1.5),
@@ -66,7 +66,41 @@ def test_progress_and_log_arrive_in_order(lib, make_worker):
 
 
 def test_not_a_word_is_lost_when_much_is_said_just_before_the_end(make_worker):
-    assert run_to_the_end(make_worker("chatter", 20_000)) == [str(number) for number in range(20_000)]
+    assert run_to_the_end(make_worker("chatter", 1_500)) == [str(number) for number in range(1_500)]
+
+
+def test_a_flood_keeps_its_beginning_its_progress_and_the_number_of_lines_left_out(mrml_lib, make_worker):
+    module = mrml_lib("Worker")
+    worker = make_worker("flood", 100_000)
+    worker.start()
+    wait_for(lambda: worker.isFinished, seconds=60)  # nobody polls meanwhile
+    said = worker.events()
+    assert len(said) < 3_000
+    assert said[1] == "line 0"
+    assert [event.stage for event in said if isinstance(event, module.Progress)] == ["flooding", "preview ready", "dry again"]
+    kept = sum(isinstance(event, str) and event.startswith("line") for event in said)
+    assert said[-1] == f"… {100_000 - kept} more lines left out"
+
+
+def test_a_line_without_an_end_comes_in_pieces(make_worker):
+    said = run_to_the_end(make_worker("endless_line", 25_000))
+    assert [len(piece) for piece in said] == [10_000, 10_000, 5_000]
+
+
+def test_of_one_stages_progress_only_the_latest_waits(mrml_lib, make_worker):
+    worker = make_worker("race", 500)
+    worker.start()
+    wait_for(lambda: worker.isFinished)
+    assert [event.fraction for event in worker.events()] == [1.0]
+
+
+def test_a_progress_line_written_in_two_parts_is_one(mrml_lib, make_worker):
+    assert run_to_the_end(make_worker("halting")) == [mrml_lib("Worker").Progress("cut in two", 0.5, None)]
+
+
+def test_bytes_that_are_no_text_do_no_harm(make_worker):
+    said = run_to_the_end(make_worker("gibberish"))
+    assert said[-1] == "and on"
 
 
 def test_a_slow_reader_still_hears_the_last_word(make_worker, monkeypatch):
@@ -91,11 +125,11 @@ def test_a_script_in_a_folder_with_spaces_and_accents_works(make_worker, tmp_pat
     assert "日本 語 ü" in run_to_the_end(make_worker("succeed", "日本 語 ü", script=script))
 
 
-def test_the_environment_reaches_the_process(lib, make_worker, tmp_path):
+def test_the_environment_reaches_the_process(mrml_lib, make_worker, tmp_path):
     (tmp_path / "a_core_module.py").write_text("SAYS = 'found on the path'", encoding="utf-8")
     script = tmp_path / "asks.py"
     script.write_text("import a_core_module; print(a_core_module.SAYS)", encoding="utf-8")
-    worker = make_worker(script=script, environment=lib("Core").environment(tmp_path))
+    worker = make_worker(script=script, environment=mrml_lib("Core").environment(tmp_path))
     assert run_to_the_end(worker) == ["found on the path"]
 
 
@@ -114,6 +148,18 @@ def test_a_crash_is_told_by_its_last_line_and_logged_whole(make_worker):
     assert any("Traceback" in line for line in said)
 
 
+def test_a_missing_package_is_told_with_the_button_to_press(make_worker):
+    worker = make_worker("lack_a_package")
+    run_to_the_end(worker)
+    assert worker.failure() == "The Python package 'scikit_nothing' is missing; press 'Install' in the module and try again."
+
+
+def test_an_end_without_a_word_is_told_with_its_code(make_worker):
+    worker = make_worker("leave", 3)
+    run_to_the_end(worker)
+    assert "code 3" in worker.failure()
+
+
 @pytest.mark.skipif(os.name == "nt", reason="signals are POSIX")
 def test_a_process_killed_by_the_system_is_told_as_full_memory(make_worker):
     worker = make_worker("vanish")
@@ -121,9 +167,9 @@ def test_a_process_killed_by_the_system_is_told_as_full_memory(make_worker):
     assert "memory" in worker.failure()
 
 
-def test_a_program_that_is_not_there_is_refused_at_start(lib, tmp_path):
+def test_a_program_that_is_not_there_is_refused_at_start(mrml_lib, tmp_path):
     with pytest.raises(OSError, match="no python here"):
-        lib("Worker").Worker([str(tmp_path / "no python here")]).start()
+        mrml_lib("Worker").Worker([str(tmp_path / "no python here")]).start()
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="asks /proc who is alive")
@@ -165,16 +211,16 @@ def test_cancel_before_the_start_and_twice_does_no_harm(make_worker):
         '{"stage": "x", "fraction": "much"}',
     ],
 )
-def test_lines_that_are_not_progress_belong_in_the_log(lib, line):
-    assert lib("Worker").parseProgress(line) is None
+def test_lines_that_are_not_progress_belong_in_the_log(mrml_lib, line):
+    assert mrml_lib("Worker").parseProgress(line) is None
 
 
 @pytest.mark.parametrize(("told", "kept"), [("1.7", 1.0), ("-1", 0.0), ("0.5", 0.5)])
-def test_a_fraction_stays_between_nothing_and_all(lib, told, kept):
-    assert lib("Worker").parseProgress(f'{{"stage": "x", "fraction": {told}}}').fraction == kept
+def test_a_fraction_stays_between_nothing_and_all(mrml_lib, told, kept):
+    assert mrml_lib("Worker").parseProgress(f'{{"stage": "x", "fraction": {told}}}').fraction == kept
 
 
 @pytest.mark.parametrize("left", ["-1", "NaN", "Infinity", "null"])
-def test_a_time_that_cannot_be_is_not_shown(lib, left):
+def test_a_time_that_cannot_be_is_not_shown(mrml_lib, left):
     line = f'{{"stage": "x", "fraction": 0.5, "seconds_left": {left}}}'
-    assert lib("Worker").parseProgress(line).secondsLeft is None
+    assert mrml_lib("Worker").parseProgress(line).secondsLeft is None

@@ -1,0 +1,240 @@
+"""Window size and regions: sliders whose result follows at once where it can.
+
+A slider's events only start a single-shot timer, so of many events in a row the last value is cut, once, and nothing
+queues up. While the scale slider is dragged one slice is cut; the parameter node hears of the value when it is let go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+
+import qt
+from slicer.i18n import tr as _
+
+from . import Views
+from .Install import hasNumba
+from .Parameters import cutOf, isCutKnown, rememberCut, settingsFrom
+from .Recut import Recut, RecutError
+from .Results import ResultNodes
+from .Settings import PUBLISHED
+from .Situation import Situation
+
+_PAUSE_MS = 300  # before a window size that is not ready starts a detection: the user may only be passing through it
+_WARM_MS = 300  # after a result has come: the views are drawn first
+
+
+class CutSection:
+    """onWindow(mm): the user chose a window size. onCut(result): it was cut anew. onLog(line): what the log should say."""
+
+    def __init__(
+        self,
+        ui,
+        *,
+        onWindow: Callable[[int], None],
+        onCut: Callable[[ResultNodes], None],
+        onLog: Callable[[str], None],
+        makeRecut: Callable[[ResultNodes], Recut] = Recut,
+    ) -> None:
+        self._ui = ui
+        self._onWindow, self._onCut, self._onLog = onWindow, onCut, onLog
+        self._makeRecut = makeRecut
+        self._situation: Situation | None = None
+        self._recut: Recut | None = None
+        self._recutOf = ""  # id of the heatmap node `_recut` belongs to
+        self._scale = 0.0  # where the dragged slider is
+        self._hasNumba = hasNumba()
+        self._refused: object = None  # settings that could not be cut: not tried again and again
+        self._live = self._timer(0, self._cutSlice)
+        self._whole = self._timer(0, self._cutVolume)
+        self._window = self._timer(_PAUSE_MS, self._chooseWindow)
+        self._warm = self._timer(_WARM_MS, self._prepare)
+        self._surfaces = self._timer(_WARM_MS, self._showSurfaces)
+        ui.windowSlider.connect("sliderMoved(int)", self._showSize)
+        ui.windowSlider.connect("valueChanged(int)", self._onSize)
+        ui.scaleSlider.connect("valueIsChanging(double)", self._onScale)
+        ui.resetButton.connect("clicked(bool)", self._onReset)
+
+    def nameChoices(self) -> None:
+        """Words instead of keys, once the parameter node has filled the boxes (it goes by index)."""
+        for box, names in (
+            (self._ui.ruleComboBox, (_("Calibrated on healthy scans"), _("Paper: hottest region of each slice"))),
+            (self._ui.segmentationComboBox, (_("Axial slices"), _("The whole volume"))),
+        ):
+            for index, name in enumerate(names):
+                box.setItemText(index, name)
+
+    def lookUpPackages(self) -> None:
+        """What can be cut may have changed; looking takes too long for every event of a slider."""
+        self._hasNumba = hasNumba()
+        self._refused = None
+
+    def show(self, situation: Situation) -> None:
+        """Every widget of the section, enabled or not; a result that no longer fits the settings is cut anew."""
+        self._situation = situation
+        self._follow(situation)
+        ui, isFree = self._ui, not situation.state.isBusy and situation.parameters is not None
+        sizes = situation.model.windowsMm if situation.model is not None else ()
+        self._showSizes(situation, sizes, isFree)
+        ui.scaleSlider.enabled = ui.resetButton.enabled = isFree
+        for widget in (ui.ruleComboBox, ui.sigmaSpinBox, ui.minSizeSpinBox, ui.minVolumeSpinBox):
+            widget.enabled = isFree
+        ui.segmentationComboBox.enabled = isFree and self._hasNumba
+        ui.segmentationComboBox.toolTip = (
+            _("Cut regions in each axial slice by itself (as published), or in the volume as a whole.")
+            if self._hasNumba
+            else _("Cutting the whole volume needs the package 'numba'; see Installation below.")
+        )
+
+    def close(self) -> None:
+        """Stop all that is waiting; the scene goes away."""
+        for timer in (self._live, self._whole, self._window, self._warm, self._surfaces):
+            timer.stop()
+        if self._recut is not None:
+            with suppress(Exception):  # its nodes may be gone
+                self._recut.close()
+        self._recut, self._recutOf = None, ""
+
+    def _timer(self, delayMs: int, receive: Callable[[], None]):
+        timer = qt.QTimer()
+        timer.setSingleShot(True)
+        timer.setInterval(delayMs)
+        timer.connect("timeout()", receive)
+        return timer
+
+    # Window size
+
+    def _showSizes(self, situation: Situation, sizes: tuple[int, ...], isFree: bool) -> None:
+        slider = self._ui.windowSlider
+        wasBlocked = slider.blockSignals(True)
+        slider.maximum = max(len(sizes) - 1, 0)
+        current = situation.parameters.windowMm if situation.parameters is not None else None
+        if current in sizes:
+            slider.value = sizes.index(current)
+        slider.blockSignals(wasBlocked)
+        slider.enabled = isFree and len(sizes) > 1
+        self._showSize(slider.value)
+        slider.toolTip = windowToolTip(sizes)
+        self._ui.readyLabel.text = readyText(sizes, situation.readyMm)
+        self._ui.readyLabel.visible = len(sizes) > 1
+
+    def _showSize(self, index: int) -> None:
+        size = self._sizeAt(index)
+        self._ui.windowLabel.text = _("{size} mm").format(size=size) if size else ""
+
+    def _onSize(self, index: int) -> None:
+        self._showSize(index)
+        if self._sizeAt(index) in self._situation.readyMm:
+            self._window.stop()
+            self._chooseWindow()
+        else:
+            self._window.start()
+
+    def _chooseWindow(self) -> None:
+        size = self._sizeAt(self._ui.windowSlider.value)
+        if size and self._situation.parameters is not None and not self._situation.state.isBusy:
+            self._onWindow(size)
+
+    def _sizeAt(self, index: int) -> int:
+        sizes = self._situation.model.windowsMm if self._situation and self._situation.model else ()
+        return sizes[index] if index < len(sizes) else 0
+
+    # Regions
+
+    def _onReset(self, _checked: bool = False) -> None:
+        parameters = self._situation.parameters
+        was = parameters.StartModify()  # one change, one cut
+        for name, value in PUBLISHED.items():
+            setattr(parameters, name, value)
+        parameters.EndModify(was)
+
+    def _onScale(self, scale: float) -> None:
+        self._scale = scale
+        self._live.start()
+
+    def _follow(self, situation: Situation) -> None:
+        """A Recut for the result that is shown, and a cut when its settings are others than the panel's."""
+        root = situation.result.heatmapNode.GetID() if situation.hasWholeResult else ""
+        if root != self._recutOf:
+            self.close()
+            self._recutOf, self._refused = root, None
+            if root:
+                self._recut = self._makeRecut(situation.result)
+                self._warm.start()
+        if self._recut is None or situation.parameters is None:
+            return
+        wanted = settingsFrom(situation.parameters)
+        if not isCutKnown(situation.result.heatmapNode):
+            rememberCut(situation.result.heatmapNode, wanted)  # from now on, changes count
+        known = cutOf(situation.result.heatmapNode, wanted)
+        if known != wanted and wanted != self._refused:
+            self._live.stop()
+            self._whole.start()
+
+    def _prepare(self) -> None:
+        if self._recut is not None and self._recut.canRecut:
+            with suppress(RecutError):  # the user has not asked for anything yet
+                self._recut.warm()
+
+    def _cutSlice(self) -> None:
+        if self._recut is None or not self._recut.canRecut:
+            return
+        settings = settingsFrom(self._situation.parameters)
+        try:
+            if self._scale == settings.scale:  # back where the drag began: nothing will follow
+                self._recut.endPreview()
+            else:
+                self._recut.showSlice(replace(settings, scale=self._scale))
+        except RecutError as error:
+            self._onLog(str(error))
+
+    def _cutVolume(self) -> None:
+        if self._recut is None:
+            return
+        settings = settingsFrom(self._situation.parameters)
+        try:
+            if not self._recut.canRecut:
+                raise RecutError(_("This result cannot be cut anew; the new settings hold for the next detection."))
+            had3D = Views.is3DShown(self._situation.result.segmentationNode)
+            result = self._recut.apply(settings, withSurfaces=False)
+        except RecutError as error:
+            self._refused = settings
+            with suppress(RecutError):
+                self._recut.endPreview()
+            self._onLog(str(error))
+            return
+        if had3D:
+            self._surfaces.start()  # later: they take as long as the cut, and the slice views are what the user looks at
+        rememberCut(result.heatmapNode, settings)
+        self._onCut(result)
+
+    def _showSurfaces(self) -> None:
+        result = self._situation.result
+        if result is not None and result.segmentationNode.GetScene() is not None:
+            Views.show3D(result.segmentationNode, True)
+
+
+def windowToolTip(sizes: tuple[int, ...]) -> str:
+    """What the window is, and where the slider stops."""
+    text = _("Side of the erased square that the model fills in again, in mm.")
+    if len(sizes) < 2:
+        return text + " " + _("This model has one size.")
+    return (
+        text
+        + " "
+        + _(
+            "It stops at the sizes the model has: small windows find small anomalies, large windows large ones. A size that is "
+            "ready is shown at once, another one starts a detection when a result of this scan is shown."
+        )
+    )
+
+
+def readyText(sizes: tuple[int, ...], ready: tuple[int, ...]) -> str:
+    """Which sizes can be shown at once, such as "16 · 32 · 64 mm; ready: 32 mm"."""
+    if not sizes:
+        return ""
+    there = _("{sizes} mm").format(sizes=" · ".join(f"{size:g}" for size in sizes))
+    if not ready:
+        return _("{there}; none is ready").format(there=there)
+    return _("{there}; ready: {ready} mm").format(there=there, ready=", ".join(f"{size:g}" for size in ready))

@@ -1,0 +1,116 @@
+"""The table of findings: keep or discard, jump there, show in 3-D."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import qt
+from slicer.i18n import tr as _
+
+from . import Results, Views
+from .Findings import Finding, placeText
+from .Results import ResultNodes
+from .Situation import Situation
+
+_KEEP, _NAME, _VOLUME, _PEAK, _MEAN = range(5)  # columns
+
+
+class FindingsSection:
+    """onKept(): a finding was kept or discarded."""
+
+    def __init__(self, ui, *, onKept: Callable[[], None]) -> None:
+        self._ui = ui
+        self._onKept = onKept
+        self._result: ResultNodes | None = None
+        self._key: object = None  # what the table was filled from
+        self._findings: Sequence[Finding] = ()
+        header = ui.findingsTable.horizontalHeader()
+        for column in (_KEEP, _VOLUME, _PEAK):
+            header.setSectionResizeMode(column, qt.QHeaderView.ResizeToContents)
+        header.setSectionResizeMode(_NAME, qt.QHeaderView.Stretch)
+        ui.findingsTable.connect("currentCellChanged(int,int,int,int)", self._onRow)
+        ui.findingsTable.connect("cellClicked(int,int)", self._onRow)  # the row that is current already, again
+        ui.findingsTable.connect("itemChanged(QTableWidgetItem*)", self._onItem)
+
+    def show(self, situation: Situation) -> None:
+        """Every widget of the section, enabled or not, with the reason in its tooltip."""
+        ui, result = self._ui, situation.result
+        canEdit = situation.hasWholeResult
+        segmentationNode = result.segmentationNode if result is not None else None
+        for widget in (ui.segmentsTable, ui.show3DButton):
+            if widget.segmentationNode() is not segmentationNode:
+                widget.setSegmentationNode(segmentationNode)
+        key = _keyOf(result)
+        if key != self._key:  # reading the table takes too long for every event of a slider
+            self._key, self._findings = key, result.findings if result is not None else ()
+            self._fill(self._findings)
+        findings = self._findings
+        if result is not None and self._result is None:
+            ui.findingsSection.collapsed = False  # there is something to see
+        self._result = result
+        ui.findingsTable.enabled = canEdit
+        ui.segmentsTable.enabled = canEdit
+        ui.show3DButton.enabled = canEdit and bool(findings)
+        ui.show3DButton.toolTip = situation.whyNotYet or (
+            _("Show the anomalies as surfaces in the 3-D view.")
+            if findings
+            else _("Nothing was found, so there is nothing to show.")
+        )
+
+    def _fill(self, findings: Sequence[Finding]) -> None:
+        table = self._ui.findingsTable
+        row = table.currentRow()
+        wasBlocked = table.blockSignals(True)
+        table.setRowCount(len(findings))
+        for number, finding in enumerate(findings):
+            for column, item in enumerate(_items(finding)):
+                table.setItem(number, column, item)
+        if 0 <= row < len(findings):
+            table.setCurrentCell(row, _NAME)
+        table.blockSignals(wasBlocked)
+
+    def _onRow(self, row: int, _column: int = 0, _row: int = 0, _before: int = 0) -> None:
+        if self._result is None or not 0 <= row < len(self._findings):
+            return
+        label = self._findings[row].label
+        centre = next((now.centreRasMm for now in self._result.findings if now.label == label), None)  # it may have moved
+        if centre is not None:
+            Views.jumpTo(self._result.volumeNode.GetScene(), centre)
+
+    def _onItem(self, item) -> None:
+        if item.column() != _KEEP or self._result is None or not 0 <= item.row() < len(self._findings):
+            return
+        finding, isKept = self._findings[item.row()], item.checkState() == qt.Qt.Checked
+        if finding.keep != isKept:
+            Results.setKept(self._result, finding.label, isKept)
+            self._onKept()
+
+
+def _keyOf(result: ResultNodes | None) -> object:
+    """Something that is another whenever the table would show something else."""
+    if result is None:
+        return None
+    segmentation = result.segmentationNode.GetSegmentation()
+    names = [segmentation.GetNthSegment(number).GetName() for number in range(segmentation.GetNumberOfSegments())]
+    return result.heatmapNode.GetID(), result.tableNode.GetMTime(), names
+
+
+def _items(finding: Finding) -> list:
+    """The cells of one row."""
+    keep = qt.QTableWidgetItem()
+    keep.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable | qt.Qt.ItemIsUserCheckable)
+    keep.setCheckState(qt.Qt.Checked if finding.keep else qt.Qt.Unchecked)
+    keep.setToolTip(_("A tick keeps the anomaly in segmentation and export."))
+    name = qt.QTableWidgetItem(finding.name or _("Anomaly {label}").format(label=finding.label))
+    volume = qt.QTableWidgetItem(f"{finding.volumeMl:.1f}")
+    volume.setToolTip(_("Volume in ml"))
+    peak, mean = (qt.QTableWidgetItem("" if heat is None else f"{heat:.3f}") for heat in (finding.peakHeat, finding.meanHeat))
+    peak.setToolTip(_("Largest heat inside (no unit)"))
+    mean.setToolTip(_("Mean heat inside (no unit)"))
+    if finding.centreRasMm is not None:
+        name.setToolTip(_("Lies at {place} (mm)").format(place=placeText(finding.centreRasMm)))
+    for item in (name, volume, peak, mean):
+        item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable)
+    for item in (volume, peak, mean):
+        item.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
+    return [keep, name, volume, peak, mean]

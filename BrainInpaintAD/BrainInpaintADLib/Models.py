@@ -1,0 +1,265 @@
+"""The models the user can choose from, as their cards tell: read with json alone, neither core nor torch is needed.
+
+Models whose names differ only in the `-<n>mm` part are one model that was trained for several window sizes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import slicer
+from slicer.i18n import tr as _
+
+from .Settings import DEFAULT_MODEL
+
+SUFFIX = ".safetensors"
+MOST_SPACING_MM = 6.0  # thicker slices leave too little of a 32 mm window's surroundings
+LEAST_EXTENT_MM = 90.0  # a whole brain measures 110 mm or more along every axis
+_INPAINTING, _DENSE = "inpainting", "dense-loss-prediction"
+_METHODS = (_INPAINTING, "loss-prediction", _DENSE)  # in the order of the list
+_WINDOW_PART = re.compile(r"-\d+(?:\.\d+)?mm(?=-|$)")
+
+# What names of series and files tell; letters around would make it another word ("FACTOR" is no CT).
+_T1 = re.compile(r"(?<![a-z])(?:t1(?!\d)|mp2?rage|spgr|bravo|tfe)", re.IGNORECASE)
+_OTHER = (
+    ("FLAIR", re.compile(r"flair", re.IGNORECASE)),
+    ("T2", re.compile(r"t2(?!\d)", re.IGNORECASE)),
+    ("PD", re.compile(r"(?<![a-z])pd(?:w|(?![a-z]))", re.IGNORECASE)),
+    ("DWI", re.compile(r"(?<![a-z])(?:dwi|dti|adc|trace)(?![a-z])", re.IGNORECASE)),
+    ("SWI", re.compile(r"(?<![a-z])swi(?![a-z])", re.IGNORECASE)),
+    ("fMRI", re.compile(r"(?<![a-z])(?:bold|fmri|epi)(?![a-z])", re.IGNORECASE)),
+    ("CT", re.compile(r"(?<![A-Za-z])(?:CTA?|ct)(?![a-z])")),
+    ("PET", re.compile(r"(?<![A-Za-z])(?:PET|pet)(?![a-z])")),
+)
+_CONTRAST = re.compile(r"(?<![a-z])(?:t1[-_ ]?(?:ce|c|gd|km|post)(?![a-z])|gad|contrast|post[-_ ]?(?:gd|con))", re.IGNORECASE)
+
+
+class ModelsError(ValueError):
+    """There is no such model or no such window size; the message names what there is."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """What the module needs to know of one model file."""
+
+    name: str  # as in the card, such as "t1-inpaint-32mm"
+    description: str
+    method: str  # "inpainting", "loss-prediction" or "dense-loss-prediction"
+    modality: str
+    windowMm: int  # side of the erased square
+    grid: tuple[float, int, int]  # spacing in mm, rows, columns of the model's slices
+    sha256: str  # of the .safetensors file
+    path: Path  # of the .safetensors file; it need not be there
+    isShipped: bool  # the core knows it by its name
+
+    @property
+    def argument(self) -> str:
+        """What the core's `--model` takes: the name of a shipped model, the path of any other."""
+        return self.name if self.isShipped else str(self.path)
+
+
+@dataclass(frozen=True)
+class Model:
+    """One model and the window sizes it was trained for."""
+
+    name: str  # without the window: "t1-inpaint"
+    cards: Mapping[int, Card]  # by window in mm, smallest first
+    previewsMm: frozenset[int]  # windows for which a dense predictor gives a preview in seconds
+
+    @property
+    def description(self) -> str:
+        """One sentence for the user; of several windows, the largest's."""
+        return self._latest.description
+
+    @property
+    def modality(self) -> str:
+        return self._latest.modality
+
+    @property
+    def windowsMm(self) -> tuple[int, ...]:
+        """The sizes it was trained for, smallest first."""
+        return tuple(self.cards)
+
+    @property
+    def method(self) -> str:
+        return self._latest.method
+
+    @property
+    def canPreview(self) -> bool:
+        return bool(self.previewsMm)
+
+    @property
+    def canReconstruct(self) -> bool:
+        """Whether it rebuilds the brain; predictors of the loss do not."""
+        return self.method == _INPAINTING
+
+    @property
+    def text(self) -> str:
+        """Name, what it does, modality and window sizes: for the panel and its tooltips."""
+        sizes = ", ".join(f"{size:g}" for size in self.windowsMm)
+        return _("{description} For {modality} scans; windows of {sizes} mm.").format(
+            description=self.description, modality=self.modality, sizes=sizes
+        )
+
+    def card(self, windowMm: float | None = None) -> Card:
+        """The model file for this window; None takes the largest. ModelsError names the sizes there are."""
+        if windowMm is None:
+            return self._latest
+        if windowMm not in self.cards:
+            sizes = ", ".join(f"{size:g}" for size in self.windowsMm)
+            text = _("The model '{name}' has no window of {size:g} mm; choose one of {sizes} mm.")
+            raise ModelsError(text.format(name=self.name, size=windowMm, sizes=sizes))
+        return self.cards[int(windowMm)]
+
+    @property
+    def _latest(self) -> Card:
+        return self.cards[self.windowsMm[-1]]
+
+
+def userFolder() -> Path:
+    """Where models that were added by hand or from a folder live: outside Slicer, so that they outlive an upgrade."""
+    return Path.home() / ".brain_inpaint_ad" / "models"
+
+
+def listModels(*folders: Path) -> list[Model]:
+    """All models, the default first, then those that rebuild, then predictors.
+
+    folders: where cards (`*.json` beside `*.safetensors`) lie, the core's own first; none given: the core's and the
+    user's. Of two cards for the same model and window the first counts. A damaged card is left out.
+    """
+    shipped, *others = folders or (_shippedFolder(), userFolder())
+    cards = [*readCards(shipped, isShipped=True), *(card for folder in others for card in readCards(folder))]
+    previewers = [card for card in cards if card.method == _DENSE]
+    families: dict[str, dict[int, Card]] = {}
+    for card in cards:
+        families.setdefault(_family(card.name), {}).setdefault(card.windowMm, card)
+    models = [_model(name, tuple(family.values()), previewers) for name, family in families.items()]
+    return sorted(models, key=lambda model: (model.name != DEFAULT_MODEL, _METHODS.index(model.method), model.name))
+
+
+def findModel(name: str = "", models: Iterable[Model] | None = None) -> Model:
+    """The model of that name, of all there are unless `models` are given. Raises ModelsError with what there is.
+
+    name: "" is the default; "t1-inpaint-32mm" finds "t1-inpaint"; the path of a .safetensors file is a model of its own.
+    """
+    if name.endswith(SUFFIX):
+        card = readCard(Path(name).with_suffix(".json"))
+        nearby = readCards(Path(name).parent) + readCards(_shippedFolder(), isShipped=True)
+        return _model(name, (card,), [other for other in nearby if other.method == _DENSE])
+    known = list(listModels() if models is None else models)
+    wanted = _family(name or DEFAULT_MODEL)
+    for model in known:
+        if model.name == wanted:
+            return model
+    names = ", ".join(model.name for model in known) or _("none")
+    raise ModelsError(_("There is no model '{name}'; choose one of: {names}.").format(name=name or DEFAULT_MODEL, names=names))
+
+
+def readCards(folder: Path, *, isShipped: bool = False) -> list[Card]:
+    """The cards of a folder by name, those of this version only; none when there is no folder."""
+    cards = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            cards.append(readCard(path, isShipped=isShipped))
+        except ModelsError:
+            continue  # somebody else's JSON, or a newer model: the rest can still be used
+    return cards
+
+
+def readCard(path: Path, *, isShipped: bool = False) -> Card:
+    """What a model's JSON tells. Raises ModelsError when it is none of ours."""
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        card = Card(
+            name=str(told["name"]),
+            description=str(told["description"]),
+            method=told["method"],
+            modality=str(told["modality"]),
+            windowMm=round(told["window_mm"]),
+            grid=(float(told["spacing_mm"]), int(told["rows"]), int(told["columns"])),
+            sha256=str(told["sha256"]),
+            path=path.with_suffix(SUFFIX),
+            isShipped=isShipped,
+        )
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        text = _("'{name}' is no model card ({error}); copy the model's two files again.")
+        raise ModelsError(text.format(name=path.name, error=type(error).__name__)) from error
+    if card.method not in _METHODS:
+        text = _("'{name}' needs a newer version of this extension (its method is '{method}').")
+        raise ModelsError(text.format(name=path.name, method=card.method))
+    return card
+
+
+def fitText(model: Model | None, volumeNode: slicer.vtkMRMLVolumeNode | None) -> str:
+    """Why the volume does not fit the model, in one line for the user; "" when it does or when nothing is chosen.
+
+    A doubt, not a refusal, for names can mislead; what cannot work at all is refused by Scene.checkScan at the start.
+    """
+    if model is None or volumeNode is None:
+        return ""
+    name = volumeNode.GetName()
+    image = volumeNode.GetImageData()
+    if volumeNode.IsA("vtkMRMLLabelMapVolumeNode"):
+        return _("'{name}' is a labelmap; choose the scan itself.").format(name=name)
+    if image is None or min(image.GetDimensions()) < 2:
+        return _("'{name}' holds no 3-D image; choose a volume with several slices.").format(name=name)
+    if image.GetNumberOfScalarComponents() != 1:
+        return _("'{name}' has several values per voxel; choose a scalar {modality} volume.").format(
+            name=name, modality=model.modality
+        )
+    low, high = image.GetScalarRange()
+    if not low < high:
+        return _("'{name}' has the same value everywhere: no brain to be seen.").format(name=name)
+    return _gridText(name, volumeNode.GetSpacing(), image.GetDimensions()) or _nameText(name, model.modality)
+
+
+def _gridText(name: str, spacingMm: Sequence[float], size: Sequence[int]) -> str:
+    if max(spacingMm) > MOST_SPACING_MM:
+        text = _("The voxels of '{name}' measure up to {spacing:.1f} mm; the models need {most:g} mm or less.")
+        return text.format(name=name, spacing=max(spacingMm), most=MOST_SPACING_MM)
+    extent = min(step * count for step, count in zip(spacingMm, size, strict=True))
+    if extent < LEAST_EXTENT_MM:
+        text = _("'{name}' covers only {extent:.0f} mm in one direction; the models know whole brains.")
+        return text.format(name=name, extent=extent)
+    return ""
+
+
+def _nameText(name: str, modality: str) -> str:
+    if modality != "T1":
+        return ""  # what other names would mean for another model is not known
+    if _CONTRAST.search(name):
+        text = _("'{name}' sounds like T1 with contrast agent; the model knows T1 without, and vessels may be marked.")
+        return text.format(name=name)
+    others = [other for other, words in _OTHER if words.search(name)]
+    if others and not _T1.search(name):
+        text = _("'{name}' sounds like {other}; the model knows {modality} only.")
+        return text.format(name=name, other=others[0], modality=modality)
+    return ""
+
+
+def _family(name: str) -> str:
+    return _WINDOW_PART.sub("", name)
+
+
+def _model(name: str, cards: Sequence[Card], previewers: Sequence[Card]) -> Model:
+    byWindow = {card.windowMm: card for card in sorted(cards, key=lambda card: card.windowMm)}
+    return Model(
+        name, byWindow, frozenset(card.windowMm for card in cards if any(_previews(other, card) for other in previewers))
+    )
+
+
+def _previews(dense: Card, card: Card) -> bool:
+    """Whether the core takes this predictor for a preview of that model: it looks beside the model and among its own."""
+    isNear = dense.isShipped or dense.path.parent == card.path.parent
+    isAlike = (dense.windowMm, dense.modality, dense.grid) == (card.windowMm, card.modality, card.grid)
+    return card.method == _INPAINTING and isNear and isAlike
+
+
+def _shippedFolder() -> Path:
+    from .Core import shippedModelsFolder  # here, because Core needs this module
+
+    return shippedModelsFolder()

@@ -1,0 +1,297 @@
+"""A result in the scene: one heatmap node that knows everything that belongs to it, so that it survives saving."""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import slicer
+from slicer.i18n import tr as _
+
+from . import Findings, Heatmap, Scene, Segments
+from .Findings import Finding
+from .Settings import Settings
+
+SCAN, SEGMENTATION, RECONSTRUCTION, FINDINGS, RECUT = (  # roles of the references on the heatmap node
+    f"BrainInpaintAD.{role}" for role in ("scan", "segmentation", "reconstruction", "findings", "recut")
+)
+_MODEL, _WINDOW, _PREVIEW, _SUMMARY, _KEY, _PLACE = (  # attributes of the heatmap node
+    f"BrainInpaintAD.{name}" for name in ("model", "windowMm", "isPreview", "summary", "key", "place")
+)
+_EVERY = 7  # voxels: of these a scan's fingerprint is made, in a millisecond
+_NOT_IN_TREE = slicer.vtkMRMLSubjectHierarchyConstants.GetSubjectHierarchyExcludeFromTreeAttributeName()
+
+
+@dataclass(frozen=True)
+class ResultNodes:
+    """The nodes of one result, read back from the references on the heatmap node, which is the root."""
+
+    heatmapNode: slicer.vtkMRMLScalarVolumeNode
+    volumeNode: slicer.vtkMRMLScalarVolumeNode  # the scan
+    segmentationNode: slicer.vtkMRMLSegmentationNode
+    tableNode: slicer.vtkMRMLTableNode  # findings, see Findings; centres as the world was at the detection
+    reconstructionNode: slicer.vtkMRMLScalarVolumeNode | None = None  # what the model expected to see
+    recutNode: slicer.vtkMRMLTextNode | None = None  # what Recut needs
+
+    @property
+    def model(self) -> str:
+        """As in the settings of the detection."""
+        return self.heatmapNode.GetAttribute(_MODEL) or ""
+
+    @property
+    def windowMm(self) -> int:
+        return int(self.heatmapNode.GetAttribute(_WINDOW) or 0)
+
+    @property
+    def isPreview(self) -> bool:
+        return self.heatmapNode.GetAttribute(_PREVIEW) == "1"
+
+    @property
+    def summary(self) -> str:
+        """The status line: of the findings that are kept."""
+        return self.heatmapNode.GetAttribute(_SUMMARY) or ""
+
+    @property
+    def findings(self) -> Sequence[Finding]:
+        """The table's rows as things are now: centres in the world, names of the segments, deleted segments left out."""
+        segmentation = self.segmentationNode.GetSegmentation()
+        identifiers = Segments.segmentIds(self.segmentationNode)
+        return [
+            replace(
+                finding,
+                name=segmentation.GetSegment(identifiers[finding.label]).GetName(),
+                centreRasMm=_placeNow(self.heatmapNode, finding.centreRasMm),
+            )
+            for finding in Findings.readTable(self.tableNode)
+            if finding.label in identifiers
+        ]
+
+
+def importResult(
+    folder: Path, volumeNode: slicer.vtkMRMLScalarVolumeNode, *, settings: Settings, isPreview: bool = False
+) -> ResultNodes:
+    """The core's files as new nodes: all of it or nothing. SceneError, FindingsError or SegmentsError say why.
+
+    Files that are optional: reconstruction.nii.gz and recut.npz. Nothing is put into the slice views, see `show`.
+    """
+    heatmapNode = Scene.readLike(volumeNode, folder / "heatmap.nii.gz", slicer.vtkMRMLScalarVolumeNode())
+    labelmapNode = Scene.readLike(volumeNode, folder / "anomalies.nii.gz", slicer.vtkMRMLLabelMapVolumeNode())
+    reconstructionNode = None
+    if (folder / "reconstruction.nii.gz").is_file():
+        reconstructionNode = Scene.readLike(volumeNode, folder / "reconstruction.nii.gz", slicer.vtkMRMLScalarVolumeNode())
+    findings = [replace(row, name=Segments.nameOf(row.label)) for row in Findings.readFindings(folder / "findings.csv")]
+    recut = folder / "recut.npz"
+    place = " ".join(repr(float(number)) for number in Scene.worldMatrix(volumeNode).ravel())
+    scene = volumeNode.GetScene()
+    with Scene.takenBack(scene, onlyOnFailure=True):
+        name = _Names(volumeNode, settings.windowMm, isPreview)
+        _addVolume(heatmapNode, volumeNode, name(_("heatmap")))
+        Heatmap.prepare(heatmapNode)
+        labels = slicer.util.arrayFromVolume(labelmapNode)
+        segmentationNode = Segments.addToScene(labels, heatmapNode, name(_("anomalies")), volumeNode)
+        tableNode = scene.AddNewNodeByClass("vtkMRMLTableNode", name(_("findings")))
+        Findings.fillTable(tableNode, findings)
+        if reconstructionNode is not None:
+            _addVolume(reconstructionNode, volumeNode, name(_("reconstruction")))
+            reconstructionNode.SetNodeReferenceID(SCAN, volumeNode.GetID())
+            _showLike(reconstructionNode, volumeNode)
+        recutNode = _addText(scene, name(_("recut data")), recut.read_bytes()) if recut.is_file() else None
+        for node in filter(None, (heatmapNode, segmentationNode, tableNode, reconstructionNode)):
+            Scene.placeBeside(node, volumeNode)
+        result = ResultNodes(heatmapNode, volumeNode, segmentationNode, tableNode, reconstructionNode, recutNode)
+        for role, node in _parts(result):
+            heatmapNode.SetNodeReferenceID(role, node.GetID() if node is not None else None)
+        for attribute, text in (
+            (_MODEL, settings.model),
+            (_WINDOW, f"{settings.windowMm:g}"),
+            (_PREVIEW, "1" if isPreview else "0"),
+            (_KEY, fingerprint(volumeNode)),
+            (_PLACE, place),
+        ):
+            heatmapNode.SetAttribute(attribute, text)
+        _tell(result)
+    return result
+
+
+def resultOf(heatmapNode: slicer.vtkMRMLScalarVolumeNode | None) -> ResultNodes | None:
+    """The result whose root this is; None for no node, another volume, or when the user deleted a part of it.
+
+    Only the reconstruction and the recut data may be missing.
+    """
+    if heatmapNode is None or heatmapNode.GetScene() is None:
+        return None
+    nodes = [heatmapNode.GetNodeReference(role) for role in (SCAN, SEGMENTATION, FINDINGS, RECONSTRUCTION, RECUT)]
+    if heatmapNode.GetAttribute(_KEY) is None or None in nodes[:3] or heatmapNode.GetImageData() is None:
+        return None
+    return ResultNodes(heatmapNode, *nodes)
+
+
+def findResult(volumeNode: slicer.vtkMRMLScalarVolumeNode | None, *, model: str, windowMm: float) -> ResultNodes | None:
+    """The newest exact result (no preview) of these voxels with this model (as in Settings.model) and window."""
+    fitting = [
+        result
+        for result in resultsOf(volumeNode)
+        if (result.model, result.windowMm, result.isPreview) == (model, windowMm, False)
+    ]
+    if not fitting:
+        return None
+    key = fingerprint(volumeNode)
+    return next((result for result in reversed(fitting) if result.heatmapNode.GetAttribute(_KEY) == key), None)
+
+
+def resultsOf(volumeNode: slicer.vtkMRMLScalarVolumeNode | None) -> list[ResultNodes]:
+    """All complete results of this scan in the scene, oldest first, previews included."""
+    if volumeNode is None or volumeNode.GetScene() is None:
+        return []
+    scene = volumeNode.GetScene()
+    count = scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")
+    found = (resultOf(scene.GetNthNodeByClass(number, "vtkMRMLScalarVolumeNode")) for number in range(count))
+    return [result for result in found if result is not None and result.volumeNode is volumeNode]
+
+
+def show(result: ResultNodes, *, opacity: float, showReconstruction: bool = False) -> None:
+    """Scan (or reconstruction) behind, heatmap in front, segments visible; other results of the scan are hidden.
+
+    Views are refitted only when another scan comes in. Threshold, colours and colour bar: see Heatmap.
+    """
+    follow(result)
+    for other in resultsOf(result.volumeNode):
+        if other.heatmapNode is not result.heatmapNode:
+            hide(other)
+    behind = result.reconstructionNode if showReconstruction else None
+    Heatmap.showOverlay(result.volumeNode, result.heatmapNode, opacity=opacity, backgroundNode=behind)
+    result.segmentationNode.SetDisplayVisibility(True)
+
+
+def follow(result: ResultNodes) -> None:
+    """Put the result under the scan's parent transform, when the scan was given another one since.
+
+    Where scan or result was hardened meanwhile, nothing is moved.
+    """
+    before, now = result.heatmapNode.GetTransformNodeID(), result.volumeNode.GetTransformNodeID()
+    if before == now or not np.allclose(Scene.localMatrix(result.heatmapNode), Scene.localMatrix(result.volumeNode)):
+        return
+    for node in filter(None, (result.heatmapNode, result.segmentationNode, result.reconstructionNode)):
+        if node.GetTransformNodeID() == before:
+            node.SetAndObserveTransformNodeID(now)
+
+
+def hide(result: ResultNodes) -> None:
+    """Take heatmap, colour bar, reconstruction and segments out of the views; the scan stays."""
+    Heatmap.takeOut(result.heatmapNode, result.volumeNode, result.reconstructionNode)
+    Heatmap.setColourBar(result.heatmapNode, False)
+    result.segmentationNode.SetDisplayVisibility(False)
+
+
+def remove(result: ResultNodes) -> None:
+    """Delete the result's nodes with their displays; the scan stays, and so do nodes that the user made from them.
+
+    Parts that the user has deleted already are passed over.
+    """
+    own = [node for role, node in [*_parts(result), ("", result.heatmapNode)] if role != SCAN and node is not None]
+    left = [node for node in own if node.GetScene() is not None]
+    if result.heatmapNode in left and result.segmentationNode in left and result.volumeNode.GetScene() is not None:
+        hide(result)
+    for node in left:
+        _removeWithCompanions(node.GetScene(), node)
+
+
+def setKept(result: ResultNodes, label: int, isKept: bool) -> None:
+    """Keep or discard one finding: its row, its segment and the summary follow."""
+    rows = Findings.readTable(result.tableNode)
+    setFindings(result, [replace(row, keep=isKept) if row.label == label else row for row in rows])
+    Segments.setDiscarded(result.segmentationNode, label, not isKept)
+
+
+def setFindings(result: ResultNodes, findings: Iterable[Finding]) -> None:
+    """Replace the table; centres as the world was at the detection. The summary follows."""
+    Findings.fillTable(result.tableNode, findings)
+    _tell(result)
+
+
+def fingerprint(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> str:
+    """Tells whether voxels were changed since; looks at a few thousand of them."""
+    voxels = slicer.util.arrayFromVolume(volumeNode)
+    return f"{'x'.join(map(str, voxels.shape))} {zlib.crc32(np.ascontiguousarray(voxels[::_EVERY, ::_EVERY, ::_EVERY])):08x}"
+
+
+class _Names:
+    """Names for new nodes, such as "t1 heatmap 32 mm", each unique in the scene."""
+
+    def __init__(self, volumeNode, windowMm: float, isPreview: bool) -> None:
+        self._scan, self._scene = volumeNode.GetName(), volumeNode.GetScene()
+        self._tail = _("{size:g} mm preview") if isPreview else _("{size:g} mm")
+        self._tail = self._tail.format(size=windowMm)
+
+    def __call__(self, what: str) -> str:
+        return self._scene.GenerateUniqueName(f"{self._scan} {what} {self._tail}")
+
+
+def _parts(result: ResultNodes) -> list[tuple[str, slicer.vtkMRMLNode | None]]:
+    return [
+        (SCAN, result.volumeNode),
+        (SEGMENTATION, result.segmentationNode),
+        (FINDINGS, result.tableNode),
+        (RECONSTRUCTION, result.reconstructionNode),
+        (RECUT, result.recutNode),
+    ]
+
+
+def _addVolume(node, volumeNode, name: str) -> None:
+    """Under the transform of the scan."""
+    node.SetName(name)
+    volumeNode.GetScene().AddNode(node)
+    node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
+
+
+def _showLike(node, volumeNode) -> None:
+    """The scan's own window and level, so that the two can be compared."""
+    node.CreateDefaultDisplayNodes()
+    display, scans = node.GetDisplayNode(), volumeNode.GetDisplayNode()
+    if scans is not None:
+        display.AutoWindowLevelOff()
+        display.SetWindowLevel(scans.GetWindow(), scans.GetLevel())
+        if scans.GetColorNodeID():
+            display.SetAndObserveColorNodeID(scans.GetColorNodeID())
+
+
+def _addText(scene, name: str, content: bytes) -> slicer.vtkMRMLTextNode:
+    """Bytes as text. Not hidden from editors, for Slicer's save dialog passes over what is; it is kept out of the tree."""
+    node = slicer.vtkMRMLTextNode()
+    node.SetName(name)
+    node.SetAttribute(_NOT_IN_TREE, "1")
+    node.SetText(base64.b64encode(content).decode())
+    return scene.AddNode(node)
+
+
+def _removeWithCompanions(scene, node) -> None:
+    """A displayable takes its display and storage nodes along; Slicer would leave them behind."""
+    companions = []
+    if node.IsA("vtkMRMLDisplayableNode"):
+        companions += [node.GetNthDisplayNode(number) for number in range(node.GetNumberOfDisplayNodes())]
+    if node.IsA("vtkMRMLStorableNode"):
+        companions += [node.GetNthStorageNode(number) for number in range(node.GetNumberOfStorageNodes())]
+    scene.RemoveNode(node)
+    for companion in companions:
+        if companion is not None and companion.GetScene() is scene:
+            scene.RemoveNode(companion)
+
+
+def _tell(result: ResultNodes) -> None:
+    result.heatmapNode.SetAttribute(_SUMMARY, Findings.summary(result.findings))
+
+
+def _placeNow(heatmapNode, rasMm: tuple[float, float, float] | None) -> tuple[float, float, float] | None:
+    """Where a point of the detection's world lies now; the heatmap may have been moved or hardened meanwhile."""
+    text = heatmapNode.GetAttribute(_PLACE)
+    if rasMm is None or text is None:
+        return rasMm
+    then = np.array([float(number) for number in text.split()]).reshape(4, 4)
+    local = Scene.localMatrix(heatmapNode) @ np.linalg.solve(then, [*rasMm, 1.0])
+    now = [0.0, 0.0, 0.0]
+    heatmapNode.TransformPointToWorld(list(local[:3]), now)
+    return rasMm if np.allclose(now, rasMm, atol=1e-6, rtol=0) else tuple(float(value) for value in now)

@@ -1,0 +1,44 @@
+"""What the panel's sections need to know to show themselves: a snapshot, made anew after every change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from slicer.i18n import tr as _
+
+from .Models import Model
+from .Parameters import Parameters
+from .Results import ResultNodes
+from .States import State
+
+
+@dataclass(frozen=True)
+class Situation:
+    """Where things stand. Sections read it; what the user does they tell the panel."""
+
+    state: State
+    parameters: Parameters | None = None  # None while there is no scene to work in
+    model: Model | None = None  # the chosen one; None when no model is there
+    result: ResultNodes | None = None  # what the views show: the preview, else the chosen result
+    readyMm: tuple[int, ...] = ()  # windows whose result for scan and model is in the scene
+    hasPrevious: bool = False  # a result to revert to
+    failureText: str = ""  # of the last detection
+    isEndOld: bool = False  # the user has gone on to a result since the last detection failed or was cancelled
+
+    @property
+    def hasScan(self) -> bool:
+        return self.parameters is not None and self.parameters.scan is not None
+
+    @property
+    def hasWholeResult(self) -> bool:
+        """Whether there is a result to work with: no preview, and nothing on its way to replace it."""
+        return self.result is not None and not self.result.isPreview and not self.state.isBusy
+
+    @property
+    def whyNotYet(self) -> str:
+        """Why what needs a result cannot be used; "" when it can."""
+        if self.hasWholeResult:
+            return ""
+        if self.state.isBusy:
+            return _("Wait until the computation has ended.")
+        return _("There is no result yet; press 'Detect anomalies' first.")

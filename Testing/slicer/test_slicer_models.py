@@ -1,0 +1,210 @@
+"""What models there are, which windows they have, and whether a volume fits: from cards and real MRML volumes."""
+
+import json
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+CARD = {
+    "description": "Inpaints.",
+    "method": "inpainting",
+    "modality": "T1",
+    "window_mm": 32.0,
+    "spacing_mm": 2.0,
+    "rows": 128,
+    "columns": 96,
+    "sha256": "00",
+}
+
+
+@pytest.fixture
+def models(mrml_lib):
+    return mrml_lib("Models")
+
+
+@pytest.fixture
+def write_card(tmp_path):
+    """Writes a card into a folder under `tmp_path` and gives the folder back."""
+
+    def write(name, folder="shipped", **changes):
+        path = tmp_path / folder / f"{name}.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(CARD | {"name": name} | changes), encoding="utf-8")
+        return path.parent
+
+    return write
+
+
+def a_sphere_of_brain(size=24):
+    """float (size, size, size): bright inside, dark outside."""
+    z, y, x = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j, -1 : 1 : size * 1j]
+    return (x**2 + y**2 + z**2 < 0.8).astype(np.float32)
+
+
+@pytest.fixture
+def a_head(add_volume):
+    """120 mm along every axis."""
+    return lambda name="T1 axial", matrix=None: add_volume(
+        a_sphere_of_brain(), np.diag([5, 5, 5, 1.0]) if matrix is None else matrix, name
+    )
+
+
+def test_the_model_that_ships_for_everybody_comes_first_and_has_a_preview(models):
+    first = models.listModels()[0]
+    assert (first.name, first.modality, 32 in first.windowsMm) == (models.DEFAULT_MODEL, "T1", True)
+    assert first.canPreview
+    assert first.canReconstruct
+    assert first.card(32).argument == "t1-inpaint-32mm"
+    assert first.card(32).path.is_file()
+
+
+def test_predictors_that_ship_rebuild_nothing(models):
+    assert {model.name: model.canReconstruct for model in models.listModels()}["t1-loss-dense"] is False
+
+
+def test_names_that_differ_in_the_window_only_are_one_model(models, write_card):
+    write_card("t1-inpaint-32mm")
+    write_card("t1-inpaint-16mm", window_mm=16.0)
+    folder = write_card("t1-inpaint-16mm-fast", window_mm=16.0)
+    found = {model.name: model.windowsMm for model in models.listModels(folder)}
+    assert found == {"t1-inpaint": (16, 32), "t1-inpaint-fast": (16,)}
+
+
+def test_the_users_models_are_given_to_the_core_by_path(models, write_card):
+    shipped = write_card("t1-inpaint-32mm")
+    mine = write_card("t1-inpaint-64mm", "mine", window_mm=64.0)
+    [model] = models.listModels(shipped, mine)
+    assert [model.card(size).argument for size in model.windowsMm] == [
+        "t1-inpaint-32mm",
+        str(mine / "t1-inpaint-64mm.safetensors"),
+    ]
+
+
+def test_an_old_copy_does_not_hide_the_model_that_ships(models, write_card):
+    shipped = write_card("t1-inpaint-32mm", description="new")
+    old = write_card("t1-inpaint-32mm", "mine", description="old")
+    [model] = models.listModels(shipped, old)
+    assert model.description == "new"
+
+
+@pytest.mark.parametrize("content", ["", "[1]", '{"name": "x"}', json.dumps(CARD | {"name": "x", "method": "magic"})])
+def test_a_damaged_card_is_left_out_and_the_rest_can_be_used(models, write_card, content):
+    folder = write_card("t1-inpaint-32mm")
+    (folder / "x.json").write_text(content, encoding="utf-8")
+    assert [model.name for model in models.listModels(folder)] == ["t1-inpaint"]
+
+
+def test_folders_that_are_not_there_hold_nothing(models, tmp_path):
+    assert models.listModels(tmp_path / "none", tmp_path / "nowhere") == []
+
+
+@pytest.mark.parametrize(
+    ("dense", "previews"),
+    [({}, {32}), ({"window_mm": 16.0}, set()), ({"spacing_mm": 1.0}, set()), ({"modality": "T2"}, set())],
+)
+def test_a_preview_needs_a_dense_predictor_for_the_same_window_and_grid(models, write_card, dense, previews):
+    write_card("t1-inpaint-16mm-b")
+    folder = write_card("t1-loss-32mm-dense", **({"method": "dense-loss-prediction"} | dense))
+    found = {model.name: model for model in models.listModels(folder)}
+    assert found["t1-inpaint-b"].previewsMm == previews
+    assert not found["t1-loss-dense"].canPreview
+
+
+def test_a_predictor_in_another_folder_than_the_model_gives_no_preview(models, write_card):
+    shipped = write_card("t1-inpaint-32mm")
+    mine = write_card("dense", "mine", method="dense-loss-prediction")
+    assert not models.findModel("t1-inpaint", models.listModels(shipped, mine)).canPreview
+
+
+@pytest.mark.parametrize("name", ["", "t1-inpaint", "t1-inpaint-32mm"])
+def test_a_model_is_found_by_its_short_its_full_and_no_name(models, name):
+    assert models.findModel(name).name == "t1-inpaint"
+
+
+def test_a_model_is_found_by_the_path_of_its_weights(models, write_card):
+    path = str(write_card("my-own") / "my-own.safetensors")
+    model = models.findModel(path)
+    assert (model.name, model.card(32).argument) == (path, path)
+    assert model.previewsMm == {32}  # the dense predictor that ships fits it
+
+
+def test_an_unknown_model_is_refused_with_those_there_are(models):
+    with pytest.raises(models.ModelsError, match=r"'gan'.*t1-inpaint, t1-inpaint-fast"):
+        models.findModel("gan")
+
+
+def test_an_unknown_window_is_refused_with_those_there_are(models):
+    with pytest.raises(models.ModelsError, match=r"no window of 48 mm.*32 mm"):
+        models.findModel().card(48)
+
+
+def test_a_whole_head_of_the_right_kind_fits(models, a_head):
+    assert models.fitText(models.findModel(), a_head()) == ""
+
+
+def test_nothing_chosen_is_no_misfit(models, a_head):
+    assert models.fitText(None, a_head()) == models.fitText(models.findModel(), None) == ""
+
+
+@pytest.mark.parametrize("name", ["sub-01_T1w", "3: MPRAGE sag", "MRHead", "t1n in T2 space", "T10 protocol", "a FACTOR"])
+def test_names_of_t1_scans_and_names_that_tell_nothing_raise_no_doubt(models, a_head, name):
+    assert models.fitText(models.findModel(), a_head(name)) == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("sub-01_FLAIR", "FLAIR"),
+        ("AX T2 TSE", "T2"),
+        ("MRBrainT2", "T2"),
+        ("CT-brain", "CT"),
+        ("CTACardio", "CT"),
+        ("4 ep2d_dwi_b1000", "DWI"),
+        ("PDw", "PD"),
+        ("T1_CE", "contrast agent"),
+        ("BraTS_t1c", "contrast agent"),
+        ("T1 post Gd", "contrast agent"),
+    ],
+)
+def test_names_that_tell_of_another_kind_of_scan_are_doubted(models, a_head, name, kind):
+    text = models.fitText(models.findModel(), a_head(name))
+    assert text.startswith(f"'{name}'")
+    assert kind in text
+    assert "\n" not in text
+
+
+def test_thick_slices_are_doubted_with_both_numbers(models, a_head):
+    text = models.fitText(models.findModel(), a_head(matrix=np.diag([5, 5, 8, 1.0])))
+    assert re.search(r"8\.0 mm.*6 mm", text)
+
+
+def test_a_small_slab_is_doubted(models, a_head):
+    assert "48 mm" in models.fitText(models.findModel(), a_head(matrix=np.diag([5, 5, 2, 1.0])))
+
+
+@pytest.mark.parametrize(
+    ("array", "kind", "reason"),
+    [
+        (np.zeros((24, 24, 24), np.float32), "vtkMRMLScalarVolumeNode", "no brain"),
+        (np.ones((1, 24, 24), np.float32), "vtkMRMLScalarVolumeNode", "several slices"),
+        (np.ones((24, 24, 24), np.int16), "vtkMRMLLabelMapVolumeNode", "labelmap"),
+        (np.ones((24, 24, 24, 3), np.uint8), "vtkMRMLVectorVolumeNode", "several values"),
+    ],
+)
+def test_what_is_no_scan_at_all_is_told(models, add_volume, array, kind, reason):
+    node = add_volume(array, np.diag([5, 5, 5, 1.0]), "T1", kind)
+    assert reason in models.fitText(models.findModel(), node)
+
+
+def test_listing_models_loads_neither_torch_nor_the_core(a_module_path, tmp_path):
+    pytest.importorskip("slicer")
+    program = (
+        "import sys, types; i18n = types.ModuleType('slicer.i18n'); i18n.tr = str; sys.modules['slicer.i18n'] = i18n;"
+        "from BrainInpaintADLib import Models, Install, Core; Models.listModels(); Install.torchIsPresent();"
+        "sys.exit(', '.join({'torch', 'brain_inpaint_ad', 'skimage'} & set(sys.modules)) or None)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=a_module_path, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -10,6 +10,7 @@ import pytest
 
 from brain_inpaint_ad.errors import InputError
 from brain_inpaint_ad.evaluation import datasets
+from brain_inpaint_ad.evaluation.controls import CONTROLS
 from brain_inpaint_ad.evaluation.metrics import dice
 from brain_inpaint_ad.evaluation.report import table
 from brain_inpaint_ad.evaluation.thresholds import RegionHeats, pooled, threshold_for
@@ -44,21 +45,15 @@ def test_dice_of_known_masks():
 
 
 def test_the_table_has_one_line_per_detector_and_leaves_out_what_healthy_scans_cannot_have():
-    def row(detector, found_ml, **figures):
-        scores = {
-            "auroc": None,
-            "auprc": None,
-            "prevalence": 0.0,
-            "dice": None,
-            "found_ml": found_ml,
-            "anomalies": int(found_ml > 0),
-        }
-        return {"dataset": "ixi", "split": "test", "detector": detector, "scores": {**scores, **figures}}
+    def row(case, detector, found_ml, **figures):
+        scores = {"auroc": None, "auprc": None, "prevalence": 0.0, "dice": None, "found_ml": found_ml}
+        place = {"dataset": "ixi", "split": "test", "case": case, "detector": detector}
+        return {**place, "scores": {**scores, "anomalies": int(found_ml > 0), **figures}}
 
-    text = table([row("m", 0.0), row("m", 3.0), row("b", 1.0, auroc=0.75, dice=0.5)])
+    text = table([row("1", "m", 0.0), row("2", "m", 3.0), row("1", "b", 1.0, auroc=0.75, dice=0.5)])
     lines = text.splitlines()
-    assert lines[2] == "| ixi (test, 2) | m | – | – | 0.000 | – | 1.5 ± 1.5 | 1 of 2 |"
-    assert lines[3] == "| ixi (test, 1) | b | 0.750 ± 0.000 | – | 0.000 | 0.500 ± 0.000 | 1.0 ± 0.0 | 0 of 1 |"
+    assert lines[2] == "| ixi (test, 2) | m | – | – | 0.000 | – | – | – | 1.5 ± 1.5 | 1 of 2 |"
+    assert lines[3] == "| ixi (test, 1) | b | 0.750 ± 0.000 | – | 0.000 | 0.500 ± 0.000 | – | – | 1.0 ± 0.0 | 0 of 1 |"
     assert len(lines) == 4
 
 
@@ -126,7 +121,9 @@ def test_calibrate_then_evaluate_scores_every_case_once_and_resumes(a_tiny_model
 
     assert run_cli(*asked).code == 0
     rows = json.loads((tmp_path / "report" / "rows.json").read_text())["rows"]
-    assert [(row["case"], row["detector"]) for row in rows] == [
+    heatmaps = [row for row in rows if "auroc" in row["scores"]]
+    assert [row["detector"] for row in rows if row not in heatmaps and row["case"] == "A"] == sorted(CONTROLS)
+    assert [(row["case"], row["detector"]) for row in heatmaps] == [
         ("A", "intensity only"),
         ("B", "intensity only"),
         ("A", "intensity only, volume"),
@@ -136,9 +133,9 @@ def test_calibrate_then_evaluate_scores_every_case_once_and_resumes(a_tiny_model
         ("A", "tiny, volume"),
         ("B", "tiny, volume"),
     ]
-    of_a = {row["detector"]: row["scores"] for row in rows if row["case"] == "A"}
+    of_a = {row["detector"]: row["scores"] for row in heatmaps if row["case"] == "A"}
     assert of_a["tiny"]["auroc"] == of_a["tiny, volume"]["auroc"]  # one heatmap, cut in two ways
-    assert all(0 <= row["scores"]["auroc"] <= 1 and 0 < row["scores"]["prevalence"] < 0.1 for row in rows)
+    assert all(0 <= row["scores"]["auroc"] <= 1 and 0 < row["scores"]["prevalence"] < 0.1 for row in heatmaps)
     before = (tmp_path / "report" / "rows.json").stat().st_mtime_ns
     assert run_cli(*asked).code == 0
     assert json.loads((tmp_path / "report" / "rows.json").read_text())["rows"] == rows

@@ -1,33 +1,44 @@
-"""One table over data sets and detectors, and the JSON it is made from. Per-subject results are kept, so a run resumes."""
+"""The evaluation: rows per scan and detector, the tables and the page made from them. What is kept is not computed again."""
 
 from __future__ import annotations
 
 import json
 import platform
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from .. import __version__
-from ..detectors import Detector, ModelDetector
-from ..detectors.baselines import IntensityDetector
-from ..errors import GeometryError, InputError, OutputError, SettingsError, WeightsError
+from ..errors import InputError, OutputError, SettingsError
 from ..files import write_atomically
-from ..io import read_labels, read_scan
 from ..pipeline import load_detector
-from ..prepare import PREPARATION, GridSettings, Prepared, prepare
+from ..prepare import PREPARATION, GridSettings
 from ..progress import Progress, part_of, silent
-from ..result import segment, threshold_name
+from ..result import threshold_name
 from ..segmentation.graph import is_compiled
-from ..segmentation.select import SEGMENTATIONS, SegmentSettings
-from ..volume import Array
-from ..weights.card import Card
+from ..segmentation.select import SEGMENTATIONS
+from .contenders import BASELINES, INTENSITY, Contender, check_names, make_contenders
+from .controls import CONTROLS
 from .datasets import DATASETS, Case
-from .metrics import score
+from .healthy import HealthyFolder
+from .page import view_of, write_page
+from .scoring import CaseScorer, Opened, control_scores, heat_of, open_case
+from .store import Store
+from .tables import Row, all_tables, main_table
 
-Row = dict[str, Any]
+__all__ = ["check_names", "evaluate", "table"]
+
+METRICS = 2  # goes up whenever the same heat would be scored otherwise: rows of before are computed again
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What all rows of one run share."""
+
+    dataset: str
+    split: str
+    contenders: list[Contender]
+    store: Store
 
 
 def evaluate(
@@ -37,145 +48,128 @@ def evaluate(
     *,
     models: list[str],
     split: str = "validation",
+    healthy: Path | None = None,
+    healthy_scans: int | None = None,
+    baselines: list[str] | None = None,
+    cache: Path | None = None,
+    stride_mm: float = 4.0,
     device: str = "auto",
     command: str = "",
     progress: Progress = silent,
 ) -> list[Row]:
-    """Score models and the intensity baseline on one split of a data set; write rows.json and table.md into `out`.
+    """Score models, baselines and controls on one split of a data set; write rows.json, table.md and report.html into `out`.
 
-    Returns the rows. Rows of other data sets and splits that `out` already holds stay in the table.
+    healthy: folder of healthy scans with subjects.csv: its training scans make the group that baselines need, its first
+    `healthy_scans` validation scans (None: all) the thresholds. Without it, models bring their own thresholds, and of the
+    baselines there is "intensity only". cache: where heat and statistics are kept (default: `out`/cache).
+    Returns the rows. Rows of other data sets and splits that `out` already holds stay.
     """
     if dataset not in DATASETS:
         raise InputError(f"there is no data set {dataset!r}; known are {', '.join(sorted(DATASETS))}.")
+    wanted = _baselines(baselines, healthy)
+    if not models and not wanted:
+        raise SettingsError("there is nothing to evaluate; name a model or a baseline.")
     cases = DATASETS[dataset](data, split)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{out} cannot be made ({error.strerror}); choose another --out folder.") from error
     kept = _read_rows(out)
-    detectors = [load_detector(model, device=device) for model in models]
+    store = Store(cache or out / "cache")
+    detectors = [load_detector(model, stride_mm=stride_mm, device=device) for model in models]
     check_names(detectors)
+    grid = detectors[0].card.grid if detectors else GridSettings()
+    folder = None if healthy is None else HealthyFolder(healthy, store, grid, healthy_scans)
+    contenders = make_contenders(detectors, wanted, folder, progress=part_of(progress, 0.0, 0.5 if folder else 0.0))
+    run = Run(dataset, split, contenders, store)
+    made_by = {"command": command, "version": __version__, "machine": platform.machine()}
+    first = 0.5 if folder else 0.0
     for done, case in enumerate(cases):
-        part = part_of(progress, done / len(cases), (done + 1) / len(cases))
-        for row in _score_case(case, detectors, {"dataset": dataset, "split": split}, kept, progress=part):
-            kept[row["key"]] = row
-            _write_rows(out, kept, command)
-    return list(kept.values())
-
-
-def check_names(detectors: list[ModelDetector]) -> None:
-    """Raises SettingsError when two models have one name: their rows could not be told apart."""
-    names = [detector.card.name for detector in detectors]
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise SettingsError(f"two models are called {twice[0]}; change the name in the card of one of them.")
-
-
-def table(rows: list[Row]) -> str:
-    """Markdown: one line per detector, rule, data set and split; means over subjects ± standard deviation."""
-    lines = [
-        "| data (split, n) | detector | AUROC | AUPRC | prevalence | Dice | found, ml | nothing found |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for group in dict.fromkeys(_group(row) for row in rows):
-        members = [row["scores"] for row in rows if _group(row) == group]
-        nothing = sum(scores["anomalies"] == 0 for scores in members)
-        cells = [
-            f"{group[0]} ({group[1]}, {len(members)})",
-            group[2],
-            *(_mean(members, name) for name in ("auroc", "auprc", "prevalence", "dice")),
-            _mean(members, "found_ml", digits=1),
-            f"{nothing} of {len(members)}",
-        ]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def _score_case(
-    case: Case, detectors: list[ModelDetector], place: dict[str, str], kept: dict[str, Row], *, progress: Progress
-) -> list[Row]:
-    """Rows of the models and, once, of the baseline with the first model's healthy scans behind its threshold.
-
-    A detector has a row per segmentation that it is calibrated for; volumes need numba.
-    """
-    runs: list[tuple[str, Detector, ModelDetector, dict[str, float]]] = [
-        (detector.card.name, detector, detector, detector.card.thresholds) for detector in detectors
-    ]
-    first = detectors[0]
-    baseline = first.card.healthy_validation.get("intensity_baseline_thresholds", {})
-    runs.append(("intensity only", IntensityDetector(), first, baseline))
-    new: list[Row] = []
-    opened: dict[GridSettings, Opened] = {}  # a scan is prepared once per grid
-    for number, (name, heater, model, thresholds) in enumerate(runs):
-        if threshold_name("slices") not in thresholds:
-            raise WeightsError(f"the model {model.card.name} is not calibrated; run brain-inpaint-ad calibrate first.")
-        wanted = [row for row in _rows_to_fill(place, case, name, model.card, thresholds) if not _is_kept(row, kept)]
-        if wanted:
-            part = part_of(progress, number / len(runs), (number + 1) / len(runs))
-            if model.card.grid not in opened:
-                opened[model.card.grid] = _open(case, model.card.grid)
-            new += _filled(wanted, opened[model.card.grid], heater, thresholds, progress=part)
-    return new
-
-
-def _rows_to_fill(place: dict[str, str], case: Case, name: str, card: Card, thresholds: dict[str, float]) -> list[Row]:
-    rows = []
-    for segmentation in SEGMENTATIONS:
-        possible = segmentation == "slices" or is_compiled()
-        if possible and threshold_name(segmentation) in thresholds:
-            row: Row = {**place, "case": case.name, "detector": name if segmentation == "slices" else f"{name}, {segmentation}"}
-            row["key"] = "/".join(row.values())
-            threshold = thresholds[threshold_name(segmentation)]
-            made_with = {"model_sha256": card.sha256, "threshold": threshold, "preparation": PREPARATION}
-            rows.append({**row, "segmentation": segmentation, **made_with})
+        part = part_of(progress, first + (1 - first) * done / len(cases), first + (1 - first) * (done + 1) / len(cases))
+        new = list(_score_case(case, run, kept, progress=part))
+        if new:
+            kept.update({row["key"]: row for row in new})
+            _write_rows(out, kept, made_by)
+    rows = _sorted(kept)
+    write_page(out / "report.html", rows, store, made_by)
     return rows
 
 
+def table(rows: list[Row]) -> str:
+    """Markdown: one line per detector, rule, data set and split."""
+    return main_table(rows).markdown()
+
+
+def _baselines(names: list[str] | None, healthy: Path | None) -> list[str]:
+    possible = BASELINES if healthy is not None else (INTENSITY,)
+    if names is None:
+        return list(possible)
+    if unknown := [name for name in names if name not in BASELINES]:
+        raise SettingsError(f"there is no baseline {unknown[0]!r}; known are {', '.join(BASELINES)}.")
+    if missing := [name for name in names if name not in possible]:
+        raise SettingsError(f"the baseline {missing[0]} compares with healthy scans; name their folder with --healthy.")
+    return names
+
+
+def _score_case(case: Case, run: Run, kept: dict[str, Row], *, progress: Progress) -> Iterator[Row]:
+    """Rows that are not kept yet: of the contenders, each in the segmentations it has thresholds for, and of the controls."""
+    opened: dict[GridSettings, Opened] = {}  # a scan is prepared once per grid
+
+    def on(grid: GridSettings) -> Opened:
+        if grid not in opened:
+            opened[grid] = open_case(case, grid)
+        return opened[grid]
+
+    for number, contender in enumerate(run.contenders):
+        thresholds = contender.thresholds(case.name)
+        rows = [_empty_row(case, run, contender, thresholds, segmentation) for segmentation in _segmentations(thresholds)]
+        wanted = [row for row in rows if not _is_kept(row, kept)]
+        if wanted:
+            part = part_of(progress, number / len(run.contenders), (number + 1) / len(run.contenders))
+            heat, seconds = heat_of(case, on(contender.grid), contender, run.store, progress=part)
+            scorer = CaseScorer(on(contender.grid), heat, thresholds)
+            for row in wanted:
+                scored = scorer.score(row["segmentation"])
+                run.store.write(*view_of(row), scored.view)
+                yield {**row, "seconds": seconds, "scores": scored.scores}
+    grid = run.contenders[0].grid
+    controls = [] if case.truth is None else [_control_row(case, run, name, grid) for name in CONTROLS]
+    if wanted := [row for row in controls if not _is_kept(row, kept)]:
+        scores = control_scores(on(grid))
+        yield from ({**row, "scores": scores[row["detector"]]} for row in wanted)
+
+
+def _segmentations(thresholds: dict[str, float]) -> list[str]:
+    """Those that thresholds are there for; volumes need numba."""
+    return [s for s in SEGMENTATIONS if threshold_name(s) in thresholds and (s == "slices" or is_compiled())]
+
+
+def _place(case: Case, run: Run, detector: str) -> Row:
+    place = {"dataset": run.dataset, "split": run.split, "case": case.name, "detector": detector}
+    return {**place, "key": "/".join(place.values()), "subject": case.person, "healthy": case.truth is None}
+
+
+def _empty_row(case: Case, run: Run, contender: Contender, thresholds: dict[str, float], segmentation: str) -> Row:
+    name = contender.name if segmentation == "slices" else f"{contender.name}, {segmentation}"
+    made_with = {
+        "segmentation": segmentation,
+        "made_from": contender.identity,
+        "thresholds": thresholds,
+        "threshold_from_this_scan": case.name in contender.seen,
+        "preparation": PREPARATION,
+        "metrics": METRICS,
+    }
+    return {**_place(case, run, name), **made_with}
+
+
+def _control_row(case: Case, run: Run, name: str, grid: GridSettings) -> Row:
+    made_from = {"control": name, "spacing_mm": grid.spacing_mm}
+    return {**_place(case, run, name), "made_from": made_from, "preparation": PREPARATION, "metrics": METRICS}
+
+
 def _is_kept(row: Row, kept: dict[str, Row]) -> bool:
-    return row.items() <= kept.get(row["key"], {}).items()
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """A case made ready: the prepared scan, and what is abnormal on the scan's own grid (None: nothing)."""
-
-    prepared: Prepared
-    truth: Array | None
-
-
-def _open(case: Case, grid: GridSettings) -> Opened:
-    scan = read_scan(case.scan)
-    if case.truth is None:
-        return Opened(prepare(scan, settings=grid), None)
-    truth = read_labels(case.truth)
-    if not truth.grid.is_same_place(scan.grid):
-        raise GeometryError(f"the truth {truth.name} does not lie on the grid of {scan.name}.")
-    return Opened(prepare(scan, settings=grid), truth.array > 0)
-
-
-def _filled(
-    rows: list[Row], opened: Opened, heater: Detector, thresholds: dict[str, float], *, progress: Progress
-) -> list[Row]:
-    """The rows of one detector on one scan with their scores; the heatmap is made once."""
-    heat = heater.heatmap(opened.prepared, progress=progress)
-    filled = []
-    for row in rows:
-        settings = SegmentSettings(segmentation=row["segmentation"])
-        result = segment(opened.prepared, heat, settings=settings, thresholds=thresholds, report={})
-        filled.append({**row, "scores": asdict(score(result, opened.truth))})
-    return filled
-
-
-def _group(row: Row) -> tuple[str, str, str]:
-    return row["dataset"], row["split"], row["detector"]
-
-
-def _mean(members: list[dict[str, Any]], name: str, digits: int = 3) -> str:
-    values = [scores[name] for scores in members if scores[name] is not None]
-    if not values:
-        return "–"
-    if name == "prevalence":
-        return f"{np.mean(values):.{digits}f}"
-    return f"{np.mean(values):.{digits}f} ± {np.std(values):.{digits}f}"
+    there = kept.get(row["key"], {})
+    return all(there.get(key) == value for key, value in row.items())
 
 
 def _read_rows(out: Path) -> dict[str, Row]:
@@ -188,10 +182,14 @@ def _read_rows(out: Path) -> dict[str, Row]:
         raise InputError(f"{path} is damaged; move it away to start again.") from error
 
 
-def _write_rows(out: Path, kept: dict[str, Row], command: str) -> None:
-    rows = sorted(kept.values(), key=lambda row: (row["dataset"], row["split"], row["detector"], row["case"]))
-    made_by = {"command": command, "version": __version__, "machine": platform.machine()}
+def _sorted(kept: dict[str, Row]) -> list[Row]:
+    return sorted(kept.values(), key=lambda row: (row["dataset"], row["split"], row["detector"], row["case"]))
+
+
+def _write_rows(out: Path, kept: dict[str, Row], made_by: dict[str, str]) -> None:
+    rows = _sorted(kept)
     with write_atomically(out / "rows.json") as temporary:
         temporary.write_text(json.dumps({**made_by, "rows": rows}, indent=1) + "\n", encoding="utf-8")
     with write_atomically(out / "table.md") as temporary:
-        temporary.write_text(table(rows), encoding="utf-8")
+        text = "\n\n".join(f"### {made.title}\n{made.note}\n\n{made.markdown()}" for made in all_tables(rows))
+        temporary.write_text(text, encoding="utf-8")

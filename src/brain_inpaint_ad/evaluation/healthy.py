@@ -1,0 +1,153 @@
+"""What evaluation takes from a folder of healthy scans: a registered group (train), operating thresholds (validation)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..detectors import Detector
+from ..detectors.healthy import HealthyGroup, build_group, centred_grid
+from ..errors import InputError
+from ..io import read_scan
+from ..prepare import PREPARATION, GridSettings, Prepared, prepare
+from ..prepare.intensity import TARGETS
+from ..progress import Progress, part_of, silent
+from ..result import threshold_name
+from ..segmentation.graph import is_compiled
+from ..segmentation.recut import cut_regions
+from ..segmentation.select import SEGMENTATIONS, SegmentSettings
+from ..training.data import Subject, find_subjects
+from ..volume import Array, Volume
+from .store import Store, identity_of
+from .thresholds import SHARES, RegionHeats, pooled, region_heats, threshold_for
+
+GROUP_VERSION = 1  # goes up when the same scans would give other statistics
+_TAIL = 0.3  # the hottest share of a scan's voxels that is kept one by one
+
+
+@dataclass(frozen=True, slots=True)
+class HealthyFolder:
+    """Healthy scans below `folder`, listed with their split in subjects.csv. most: validation scans to use (None: all)."""
+
+    folder: Path
+    store: Store
+    grid: GridSettings
+    most: int | None = None
+
+    def group(self, *, progress: Progress = silent) -> HealthyGroup:
+        """Of the training scans, registered; made once and kept."""
+        subjects = self._of_split("train")
+        made_from = {"version": GROUP_VERSION, "scans": [self._identity(subject) for subject in subjects]}
+
+        def make() -> dict[str, Array]:
+            brains = []
+            for done, subject in enumerate(subjects):
+                part_of(progress, 0.0, 0.4)(done / len(subjects), f"preparing {subject.name}")
+                prepared = self._prepared(subject)
+                brains.append((subject.name, prepared.image.array, prepared.brain))
+            spacing_mm = self.grid.spacing_mm
+            return build_group(brains, spacing_mm=spacing_mm, progress=part_of(progress, 0.4, 1.0)).to_arrays()
+
+        return HealthyGroup.from_arrays(self.store.keep("healthy-group", made_from, make))
+
+    def heats(self, detector: Detector, identity: dict[str, Any], *, progress: Progress = silent) -> HealthyHeats:
+        """What the detector shows in the validation scans. identity: all its heat depends on."""
+        subjects = self._of_split("validation")[: self.most]
+        scans = {}
+        for done, subject in enumerate(subjects):
+            part = part_of(progress, done / len(subjects), (done + 1) / len(subjects))
+            scans[subject.name] = self._heats_of(subject, detector, identity, part)
+        return HealthyHeats(scans)
+
+    def _of_split(self, split: str) -> list[Subject]:
+        subjects = [subject for subject in find_subjects(self.folder) if subject.split == split]
+        if not subjects:
+            raise InputError(f"no scan of the split {split!r} lies below {self.folder}; --healthy needs train and validation.")
+        return subjects
+
+    def _identity(self, subject: Subject) -> dict[str, Any]:
+        return {**identity_of(subject.path), "grid": asdict(self.grid), "preparation": PREPARATION}
+
+    def _prepared(self, subject: Subject) -> Prepared:
+        """On the model grid alone, its middle at 0: all that detectors look at."""
+
+        def make() -> dict[str, Array]:
+            prepared = prepare(read_scan(subject.path), settings=self.grid)
+            return {"image": prepared.image.array, "brain": prepared.brain}
+
+        kept = self.store.keep(f"prepared-{subject.name}", self._identity(subject), make)
+        image = Volume(kept["image"], centred_grid(kept["image"].shape, self.grid.spacing_mm), subject.name)
+        return Prepared(image, kept["brain"], image, kept["brain"], "kept", landmarks=(0.0, *TARGETS, 1.0))
+
+    def _heats_of(
+        self, subject: Subject, detector: Detector, identity: dict[str, Any], progress: Progress
+    ) -> dict[str, RegionHeats]:
+        made_from = {"scan": self._identity(subject), "detector": identity, "compiled": is_compiled()}
+
+        def make() -> dict[str, Array]:
+            prepared = self._prepared(subject)
+            heat = detector.heatmap(prepared, progress=progress)
+            rules = {"voxels": voxel_heats(heat[prepared.brain]), **_regions_by_segmentation(prepared, heat)}
+            return {f"{rule}.{name}": value for rule, heats in rules.items() for name, value in _arrays(heats).items()}
+
+        kept = self.store.keep(f"healthy-heats-{subject.name}", made_from, make)
+        rules = dict.fromkeys(key.partition(".")[0] for key in kept)
+        return {rule: RegionHeats(kept[f"{rule}.heat"], kept[f"{rule}.voxels"]) for rule in rules}
+
+
+@dataclass(frozen=True, slots=True)
+class HealthyHeats:
+    """By scan and rule: superpixels of either segmentation, and single voxels."""
+
+    scans: dict[str, dict[str, RegionHeats]]
+
+    def thresholds(self, *, without: str = "") -> dict[str, float]:
+        """By the names of `result.threshold_name` and `plain_name`; no scan sets the threshold it is judged by."""
+        members = [rules for name, rules in self.scans.items() if name != without]
+        if not members:
+            raise InputError(f"{without} is the only healthy validation scan; no threshold is left to judge it by.")
+        names: dict[str, Callable[[str], str]] = {"voxels": plain_name}
+        names |= {segmentation: partial(threshold_name, segmentation) for segmentation in SEGMENTATIONS}
+        return {
+            names[rule](share): round(threshold_for(pooled([rules[rule] for rules in members]), part), 6)
+            for rule in members[0]
+            for share, part in SHARES.items()
+        }
+
+
+def plain_name(share: str) -> str:
+    """The name of a threshold on single voxels, no superpixels. share: one of thresholds.SHARES."""
+    return f"plain_{share}"
+
+
+def voxel_heats(heat: Array) -> RegionHeats:
+    """Single voxels as regions of size 1, the colder ones as one region. heat: of all brain voxels (n,)."""
+    ordered = np.sort(heat)[::-1].astype(np.float32)
+    hottest = max(1, round(_TAIL * len(ordered)))
+    rest = len(ordered) - hottest
+    return RegionHeats(np.append(ordered[:hottest], ordered[hottest - 1]), np.append(np.ones(hottest, dtype=np.int64), rest))
+
+
+def _regions_by_segmentation(prepared: Prepared, heat: Array) -> dict[str, RegionHeats]:
+    spacing = prepared.image.grid.spacing
+    return {
+        segmentation: region_heats(
+            cut_regions(
+                prepared.image.array,
+                prepared.brain,
+                heat,
+                SegmentSettings(segmentation=segmentation),
+                spacing=(spacing[2], spacing[1], spacing[0]),
+            )
+        )
+        for segmentation in (SEGMENTATIONS if is_compiled() else SEGMENTATIONS[:1])
+    }
+
+
+def _arrays(heats: RegionHeats) -> dict[str, Array]:
+    return {"heat": heats.heat, "voxels": heats.voxels}

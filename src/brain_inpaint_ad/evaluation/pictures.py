@@ -1,0 +1,64 @@
+"""Pictures of the report: curves over all scans of a data set, and single cases. PNG and JPEG bytes."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from ..volume import Array
+from .metrics import CURVE
+
+
+def draw_curves(curves: dict[str, tuple[Array, Array]], prevalence: float) -> bytes:
+    """ROC and precision-recall side by side. curves: by detector, mean true rate and mean precision at CURVE."""
+    figure = Figure(figsize=(11, 5))
+    left, right = figure.subplots(1, 2)
+    for name, (true_rate, precision) in curves.items():
+        left.plot(CURVE, true_rate, label=name)
+        right.plot(CURVE[1:], precision[1:], label=name)
+    left.plot([0, 1], [0, 1], color="0.7", linestyle=":")
+    right.axhline(prevalence, color="0.7", linestyle=":")
+    left.set(xlabel="false-positive rate", ylabel="true-positive rate", title="ROC, mean over scans", xlim=(0, 1), ylim=(0, 1))
+    right.set(xlabel="recall", ylabel="precision", title="Precision and recall, mean over scans", xlim=(0, 1), ylim=(0, 1))
+    right.legend(fontsize=7)
+    figure.tight_layout()
+    return _bytes(figure, "png", dpi=90)
+
+
+def draw_case(view: dict[str, Array], title: str) -> bytes:
+    """Slices with the truth (green) and what was found (cyan), below them the heatmap. view: of scoring.CaseScorer."""
+    shown = view["slices"]
+    figure = Figure(figsize=(1.9 * len(shown), 4.6), facecolor="black")
+    axes = figure.subplots(2, len(shown), gridspec_kw={"wspace": 0.02, "hspace": 0.02})
+    for column in range(len(shown)):
+        rows, columns = _crop(np.asarray(view["image"].any(axis=0)))
+        for row in range(2):
+            axis = axes[row, column]
+            axis.imshow(view["image"][column][rows, columns], cmap="gray", vmin=0, vmax=255)
+            axis.set_axis_off()
+            if row == 1:
+                heat = view["heat"][column][rows, columns].astype(np.float32)
+                hot = np.ma.masked_less_equal(heat, 0)
+                axis.imshow(hot, cmap="inferno", vmin=0, vmax=float(view["top"]), alpha=0.6)
+            for name, colour in (("truth", "lime"), ("found", "cyan")):
+                if (outline := view[name][column][rows, columns]).any():
+                    axis.contour(outline, levels=[0.5], colors=colour, linewidths=0.9)
+    figure.suptitle(title, color="white", fontsize=9, y=0.985, parse_math=False)
+    figure.subplots_adjust(left=0.005, right=0.995, top=0.92, bottom=0.005)
+    return _bytes(figure, "jpeg", dpi=80)
+
+
+def _crop(shown: Array) -> tuple[slice, slice]:
+    """The part of a slice (rows, columns) that holds anything, with two pixels around."""
+    rows, columns = (np.flatnonzero(shown.any(axis=axis)) for axis in (1, 0))
+    return slice(max(0, rows[0] - 2), rows[-1] + 3), slice(max(0, columns[0] - 2), columns[-1] + 3)
+
+
+def _bytes(figure: Figure, kind: str, *, dpi: int) -> bytes:
+    FigureCanvasAgg(figure)
+    stream = io.BytesIO()
+    figure.savefig(stream, format=kind, dpi=dpi, facecolor=figure.get_facecolor())
+    return stream.getvalue()

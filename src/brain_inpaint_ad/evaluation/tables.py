@@ -1,0 +1,168 @@
+"""Rows to tables: one line per detector, data set and split; means over subjects with 95 % bootstrap intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from .controls import LEAST_TUMOUR_MM2
+from .intervals import Summary, summarise
+from .metrics import LEAST_COVER, LEAST_LESION_ML
+
+Row = dict[str, Any]
+Value = Callable[[dict[str, Any]], float | None]
+SPREAD = "Mean ± standard deviation over subjects [95 % bootstrap interval of the mean, from three subjects on]."
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Text cells; note: one paragraph on how to read it."""
+
+    title: str
+    note: str
+    header: list[str]
+    lines: list[list[str]]
+
+    def markdown(self) -> str:
+        """GitHub's dialect."""
+        rows = [self.header, ["---"] * len(self.header), *self.lines]
+        rule = "|" + "---|" * len(self.header)
+        return "\n".join(rule if number == 1 else "| " + " | ".join(row) + " |" for number, row in enumerate(rows)) + "\n"
+
+    def html(self) -> str:
+        """A heading, the note and the table."""
+        head = "".join(f"<th>{escape(cell)}</th>" for cell in self.header)
+        body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in line) + "</tr>\n" for line in self.lines)
+        top = f"<h2>{escape(self.title)}</h2>\n<p>{escape(self.note)}</p>\n"
+        return f'{top}<div class="wide"><table>\n<tr>{head}</tr>\n{body}</table></div>\n'
+
+
+def all_tables(rows: list[Row]) -> list[Table]:
+    """Those that have a line."""
+    made = [main_table(rows), rules_table(rows), healthy_table(rows), paper_table(rows)]
+    return [table for table in made if table.lines]
+
+
+def main_table(rows: list[Row]) -> Table:
+    """The default rule."""
+    columns: dict[str, Value] = {
+        "AUROC": _score("auroc"),
+        "AUPRC": _score("auprc"),
+        "prevalence": _score("prevalence"),
+        "Dice": _score("dice"),
+        "ceiling": _score("dice_ceiling"),
+        "lesions found": _lesion_recall,
+    }
+    lines = []
+    for name, members in _groups(rows):
+        cells = [_cell(members, value, plain=column == "prevalence") for column, value in columns.items()]
+        nothing = sum(row["scores"]["anomalies"] == 0 for row in members)
+        lines.append([*name, *cells, _cell(members, _score("found_ml"), digits=1), f"{nothing} of {len(members)}"])
+    note = (
+        f"{SPREAD} AUROC, AUPRC: heatmap over all brain voxels of all slices; prevalence: the AUPRC of a coin. Dice: per scan, "
+        "whole volume, default rule (superpixels above the threshold that lets 1 % of healthy brain through). ceiling: Dice of "
+        "the heatmap's voxels at the threshold that is best for this very scan; it knows the truth and is no result. "
+        "lesions found: share of lesions "
+        f"(≥ {LEAST_LESION_ML} ml) of which at least {LEAST_COVER:.0%} is marked. found: volume marked, in ml."
+    )
+    return Table(
+        "Heatmaps and what they find", note, ["data (split, n)", "detector", *columns, "found, ml", "nothing found"], lines
+    )
+
+
+def rules_table(rows: list[Row]) -> Table:
+    """Every threshold from healthy scans."""
+    names = list(dict.fromkeys(name for row in rows for name in row["scores"].get("rules", {})))
+    lines = []
+    for group, members in _groups([row for row in rows if not row.get("healthy")]):
+        dices = [_cell(members, _rule(name, "dice")) for name in names]
+        false = [_cell(members, _rule(name, "false_ml"), digits=1) for name in names]
+        if any(cell != "–" for cell in dices):
+            lines.append([*group, *dices, *false])
+    note = (
+        f"{SPREAD} Thresholds let 1 % or 5 % of the brain voxels of healthy validation scans through. regions: superpixels, "
+        "specks below 5 ml dropped; voxels: the heatmap itself, nothing dropped. false: marked volume outside the truth."
+    )
+    header = ["data (split, n)", "detector", *(f"Dice, {name}" for name in names), *(f"false ml, {name}" for name in names)]
+    return Table("At healthy thresholds", note, header, lines)
+
+
+def healthy_table(rows: list[Row]) -> Table:
+    """False alarms in scans of healthy people."""
+    healthy = [row for row in rows if row.get("healthy")]
+    names = list(dict.fromkeys(name for row in healthy for name in row["scores"].get("rules", {})))
+    lines = []
+    for group, members in _groups(healthy):
+        nothing = sum(row["scores"]["anomalies"] == 0 for row in members)
+        own = sum(bool(row.get("threshold_from_this_scan")) for row in members)
+        cells = [_cell(members, _rule(name, "false_ml"), digits=1) for name in names]
+        lines.append([*group, *cells, f"{nothing} of {len(members)}", str(own)])
+    note = (
+        f"{SPREAD} False-positive volume per healthy scan in ml, and how many scans have nothing found (default rule). "
+        "own threshold: scans that helped to set the threshold in the model's card, whose figures are therefore flattered."
+    )
+    header = ["data (split, n)", "detector", *(f"false ml, {name}" for name in names), "nothing found", "own threshold"]
+    return Table("Healthy scans", note, header, lines)
+
+
+def paper_table(rows: list[Row]) -> Table:
+    """One segment per slice, as published, and the controls."""
+    lines = []
+    for (place, detector), members in _groups(rows, scored=False):
+        picks = [(row, pick) for row in members for pick in row["scores"].get("picks", {}).values()]
+        if not picks:
+            continue
+        people = [str(row.get("subject", row["case"])) for row, _ in picks]
+        slices = sum(pick["slices"] for _, pick in picks)
+        label = f"{detector}: hottest segment" if any("auroc" in row["scores"] for row in members) else f"control: {detector}"
+        cells = [summarise([pick[key] for _, pick in picks], people).text() for key in ("slice_dice", "volume_dice")]
+        lines.append([place, label, str(slices), *cells])
+    note = (
+        f"{SPREAD} Paper protocol, not comparable with the tables above: one segment per slice, at the published scale 75. "
+        f"Dice per slice is over slices that show at least {LEAST_TUMOUR_MM2:g} mm² of tumour, which the truth has "
+        "chosen; Dice of the volume is over all slices. The oracle takes the best segment, and none where there is no tumour."
+    )
+    header = ["data (split, n)", "segment", "tumour slices", "Dice per tumour slice", "Dice of the volume"]
+    return Table("Paper protocol and segment controls", note, header, lines)
+
+
+def group_of(row: Row) -> tuple[str, str, str]:
+    """Whose scans share a line."""
+    return row["dataset"], row["split"], row["detector"]
+
+
+def _groups(rows: list[Row], *, scored: bool = True) -> list[tuple[tuple[str, str], list[Row]]]:
+    """Lines with their rows. scored: without the controls, which have no heatmap."""
+    chosen = [row for row in rows if "anomalies" in row["scores"] or not scored]
+    groups = dict.fromkeys(group_of(row) for row in chosen)
+    found = []
+    for group in groups:
+        members = [row for row in chosen if group_of(row) == group]
+        found.append(((f"{group[0]} ({group[1]}, {len(members)})", group[2]), members))
+    return found
+
+
+def _cell(members: list[Row], value: Value, *, digits: int = 3, plain: bool = False) -> str:
+    summary = summary_of(members, value)
+    return f"{summary.mean:.{digits}f}" if plain and summary.subjects else summary.text(digits)
+
+
+def summary_of(members: list[Row], value: Value) -> Summary:
+    """Over the subjects that have the figure."""
+    pairs = [(figure, str(row.get("subject", row["case"]))) for row in members if (figure := value(row["scores"])) is not None]
+    return summarise([figure for figure, _ in pairs], [person for _, person in pairs])
+
+
+def _score(name: str) -> Value:
+    return lambda scores: scores.get(name)
+
+
+def _rule(name: str, figure: str) -> Value:
+    return lambda scores: scores.get("rules", {}).get(name, {}).get(figure)
+
+
+def _lesion_recall(scores: dict[str, Any]) -> float | None:
+    found = scores.get("rules", {}).get("regions 1 %", {}).get("lesions_found")
+    return None if found is None or not scores["lesions"] else found / scores["lesions"]

@@ -36,6 +36,7 @@ class BrainInpaintAD(ScriptedLoadableModule):
             "Huttenlocher 2004, 'Efficient graph-based image segmentation'."
         )
         slicer.app.connect("startupCompleted()", registerSampleData)
+        slicer.app.connect("startupCompleted()", offerToScripts)
 
 
 def registerSampleData():
@@ -43,6 +44,16 @@ def registerSampleData():
     from BrainInpaintADLib import Samples
 
     Samples.register()
+
+
+def offerToScripts():
+    """Make `slicer.modules.braininpaintad.logic().detect(…)` work; called once Slicer has started.
+
+    What Slicer calls the logic of a scripted module is an empty VTK object; VTK keeps attributes that are put on it.
+    """
+    logic = BrainInpaintADLogic()
+    for name in ("models", "install", "detect", "recut", "exportLabelmap"):
+        setattr(slicer.modules.braininpaintad.logic(), name, getattr(logic, name))
 
 
 class BrainInpaintADWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):

@@ -4,6 +4,7 @@ import importlib
 import types
 
 import pytest
+import vtk
 
 
 @pytest.fixture
@@ -396,9 +397,17 @@ def test_the_module_presents_itself_and_offers_its_sample_after_start_up(applica
     assert "research only" in parent.helpText
     registered = []
     monkeypatch.setattr(lib("Samples"), "register", lambda: registered.append("sample"))
-    [(signal, receiver)] = slicer.app.receivers
-    receiver()
-    assert (signal, registered) == ("startupCompleted", ["sample"])
+    holder = vtk.vtkCollection()  # as the application's C++ side holds it; Python itself keeps no reference
+    holder.AddItem(slicer.vtkSlicerScriptedLoadableModuleLogic())
+    module = types.SimpleNamespace(logic=lambda: holder.GetItemAsObject(0))
+    monkeypatch.setattr(slicer, "modules", types.SimpleNamespace(braininpaintad=module), raising=False)
+    for signal, receiver in slicer.app.receivers:
+        assert signal == "startupCompleted"
+        receiver()
+    assert registered == ["sample"]
+    offered = slicer.modules.braininpaintad.logic()  # as the documentation has it
+    assert offered.models()[0].name == "t1-inpaint"
+    assert all(callable(getattr(offered, name)) for name in ("install", "detect", "recut", "exportLabelmap"))
 
 
 @pytest.mark.parametrize(

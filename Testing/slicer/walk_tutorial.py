@@ -8,6 +8,9 @@ outlines of the visible segments.
 """
 
 import os
+
+os.environ["QT_SCALE_FACTOR"] = "1"  # small files: one pixel per pixel
+
 import shutil
 import sys
 import tempfile
@@ -20,7 +23,6 @@ import render_slices
 import slicer
 
 VIEWS = (("Red", "Axial"), ("Yellow", "Sagittal"), ("Green", "Coronal"))
-SLICE_SCALE = 2  # as the panel: device pixels per pixel
 
 
 class Foretold(render_panel.Prepared):
@@ -89,7 +91,7 @@ def _mask(logic, segment):
 
 def beside(panel, views):
     """The slice views one below the other, left of the panel; both start at the top."""
-    column = np.vstack([view.repeat(SLICE_SCALE, 0).repeat(SLICE_SCALE, 1) for view in views])
+    column = np.vstack(views)
     height = max(len(column), len(panel))
     padded = [np.pad(part, ((0, height - len(part)), (0, 0), (0, 0)), constant_values=239) for part in (column, panel)]
     return np.hstack(padded)

@@ -32,7 +32,8 @@ class BrainInpaintAD(ScriptedLoadableModule):
             '<a href="https://github.com/BrainInpaintAD/BrainInpaintAD">Documentation</a>'
         )
         parent.acknowledgementText = _(
-            "After Nguyen et al. 2020, 'Unsupervised brain anomaly detection using inpainting', and Felzenszwalb and "
+            "After Nguyen et al. 2020, 'Unsupervised Region-Based Anomaly Detection in Brain MRI with "
+            "Adversarial Image Inpainting', and Felzenszwalb and "
             "Huttenlocher 2004, 'Efficient graph-based image segmentation'."
         )
         slicer.app.connect("startupCompleted()", registerSampleData)
@@ -47,13 +48,16 @@ def registerSampleData():
 
 
 def offerToScripts():
-    """Make `slicer.modules.braininpaintad.logic().detect(…)` work; called once Slicer has started.
+    """Make `slicer.modules.braininpaintad.logic().detect(…)` work; called once Slicer has started, and by a reload.
 
     What Slicer calls the logic of a scripted module is an empty VTK object; VTK keeps attributes that are put on it.
     """
+    module = getattr(getattr(slicer, "modules", None), "braininpaintad", None)
+    if module is None:  # the panel is used without the application's list of modules
+        return
     logic = BrainInpaintADLogic()
     for name in ("models", "install", "detect", "recut", "exportLabelmap"):
-        setattr(slicer.modules.braininpaintad.logic(), name, getattr(logic, name))
+        setattr(module.logic(), name, getattr(logic, name))
 
 
 class BrainInpaintADWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -75,8 +79,11 @@ class BrainInpaintADWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         uiWidget.setMRMLScene(slicer.mrmlScene)
         self.logic = BrainInpaintADLogic()
         self.panel = Panel(self.ui, self.logic)
+        offerToScripts()  # again: after a reload, scripts get what was reloaded
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneLoaded)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndRestoreEvent, self.onSceneLoaded)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeRemovedEvent, self.onNodeRemoved)
         self.enter()
 
@@ -96,7 +103,10 @@ class BrainInpaintADWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onNodeRemoved(self, _caller=None, _event=None):
         if not slicer.mrmlScene.IsClosing():
-            self.panel.onNodeRemoved()
+            self.panel.refreshLater()
+
+    def onSceneLoaded(self, _caller=None, _event=None):
+        self.panel.refreshLater()
 
     def onSceneEndClose(self, _caller=None, _event=None):
         if self.parent.isEntered:

@@ -6,6 +6,7 @@ queues up. While the scale slider is dragged one slice is cut; the parameter nod
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -14,19 +15,25 @@ import qt
 from slicer.i18n import tr as _
 
 from . import Views
+from .Findings import FindingsError
 from .Install import hasNumba
-from .Parameters import cutOf, isCutKnown, rememberCut, settingsFrom
+from .Parameters import cutFields, cutOf, isCutKnown, rememberCut, setCut, settingsFrom
 from .Recut import Recut, RecutError
 from .Results import ResultNodes
-from .Settings import PUBLISHED
+from .Scene import SceneError
+from .Segments import SegmentsError
+from .Settings import PUBLISHED, Settings
 from .Situation import Situation
 
+_REFUSALS = (RecutError, SceneError, SegmentsError, FindingsError)  # their messages name the remedy
+
 _PAUSE_MS = 300  # before a window size that is not ready starts a detection: the user may only be passing through it
+_YIELD_MS, _SLEEP_S = 20, 0.005  # of every 25 ms, 5 for the thread that loads
 _WARM_MS = 300  # after a result has come: the views are drawn first
 
 
 class CutSection:
-    """onWindow(mm): the user chose a window size. onCut(result): it was cut anew. onLog(line): what the log should say."""
+    """onWindow(mm): the user chose a window size. onCut(result): it was cut anew. onRefused(text): why it could not be."""
 
     def __init__(
         self,
@@ -34,23 +41,26 @@ class CutSection:
         *,
         onWindow: Callable[[int], None],
         onCut: Callable[[ResultNodes], None],
-        onLog: Callable[[str], None],
+        onRefused: Callable[[str], None],
         makeRecut: Callable[[ResultNodes], Recut] = Recut,
     ) -> None:
         self._ui = ui
-        self._onWindow, self._onCut, self._onLog = onWindow, onCut, onLog
+        self._onWindow, self._onCut, self._onRefused = onWindow, onCut, onRefused
         self._makeRecut = makeRecut
         self._situation: Situation | None = None
         self._recut: Recut | None = None
         self._recutOf = ""  # id of the heatmap node `_recut` belongs to
         self._scale = 0.0  # where the dragged slider is
         self._hasNumba = hasNumba()
-        self._refused: object = None  # settings that could not be cut: not tried again and again
+        self._known: object = None  # which result was shown last, and the cut it had
+        self._refused: object = None  # which result could not be cut how: not tried again and again
+        self._refusal = ""  # why
         self._live = self._timer(0, self._cutSlice)
         self._whole = self._timer(0, self._cutVolume)
         self._window = self._timer(_PAUSE_MS, self._chooseWindow)
         self._warm = self._timer(_WARM_MS, self._prepare)
         self._surfaces = self._timer(_WARM_MS, self._showSurfaces)
+        self._yield = self._timer(_YIELD_MS, self._letLoad)
         ui.windowSlider.connect("sliderMoved(int)", self._showSize)
         ui.windowSlider.connect("valueChanged(int)", self._onSize)
         ui.scaleSlider.connect("valueIsChanging(double)", self._onScale)
@@ -87,9 +97,17 @@ class CutSection:
             else _("Cutting the whole volume needs the package 'numba'; see Installation below.")
         )
 
+    def refusal(self, result: ResultNodes, settings: Settings) -> str:
+        """Why this result could not be cut with these settings; "" when it could or was not tried."""
+        return self._refusal if self._refused == _cutKey(result, settings) else ""
+
     def close(self) -> None:
-        """Stop all that is waiting; the scene goes away."""
-        for timer in (self._live, self._whole, self._window, self._warm, self._surfaces):
+        """Stop all that is waiting and forget the result; the scene goes away."""
+        self._letGo()
+        self._known = self._refused = None
+
+    def _letGo(self) -> None:
+        for timer in (self._live, self._whole, self._window, self._warm, self._surfaces, self._yield):
             timer.stop()
         if self._recut is not None:
             with suppress(Exception):  # its nodes may be gone
@@ -154,11 +172,11 @@ class CutSection:
         self._live.start()
 
     def _follow(self, situation: Situation) -> None:
-        """A Recut for the result that is shown, and a cut when its settings are others than the panel's."""
+        """A Recut for the result that is shown, and a cut when the panel's settings were changed since it is."""
         root = situation.result.heatmapNode.GetID() if situation.hasWholeResult else ""
         if root != self._recutOf:
-            self.close()
-            self._recutOf, self._refused = root, None
+            self._letGo()
+            self._recutOf = root
             if root:
                 self._recut = self._makeRecut(situation.result)
                 self._warm.start()
@@ -168,7 +186,11 @@ class CutSection:
         if not isCutKnown(situation.result.heatmapNode):
             rememberCut(situation.result.heatmapNode, wanted)  # from now on, changes count
         known = cutOf(situation.result.heatmapNode, wanted)
-        if known != wanted and wanted != self._refused:
+        if self._known != _cutKey(situation.result, known):  # another result, or cut by others: the panel follows
+            self._known, self._refused = _cutKey(situation.result, known), None
+            self._whole.stop()
+            setCut(situation.parameters, known)
+        elif known != wanted and self._refused != _cutKey(situation.result, wanted):
             self._live.stop()
             self._whole.start()
 
@@ -176,18 +198,26 @@ class CutSection:
         if self._recut is not None and self._recut.canRecut:
             with suppress(RecutError):  # the user has not asked for anything yet
                 self._recut.warm()
+                self._yield.start()
+
+    def _letLoad(self) -> None:
+        """Slicer keeps Python to itself while Qt waits: the loading thread gets its turn when we sleep."""
+        if self._recut is not None and self._recut.isLoading:
+            time.sleep(_SLEEP_S)
+            self._yield.start()
 
     def _cutSlice(self) -> None:
-        if self._recut is None or not self._recut.canRecut:
+        if self._recut is None or not self._recut.canRecut or self._refused is not None:
             return
         settings = settingsFrom(self._situation.parameters)
+        dragged = replace(settings, scale=self._scale)
         try:
-            if self._scale == settings.scale:  # back where the drag began: nothing will follow
+            if dragged == settings:  # back where the drag began: nothing will follow
                 self._recut.endPreview()
             else:
-                self._recut.showSlice(replace(settings, scale=self._scale))
-        except RecutError as error:
-            self._onLog(str(error))
+                self._recut.showSlice(dragged)
+        except _REFUSALS as error:
+            self._refuse(dragged, error)
 
     def _cutVolume(self) -> None:
         if self._recut is None:
@@ -198,21 +228,29 @@ class CutSection:
                 raise RecutError(_("This result cannot be cut anew; the new settings hold for the next detection."))
             had3D = Views.is3DShown(self._situation.result.segmentationNode)
             result = self._recut.apply(settings, withSurfaces=False)
-        except RecutError as error:
-            self._refused = settings
-            with suppress(RecutError):
-                self._recut.endPreview()
-            self._onLog(str(error))
+        except _REFUSALS as error:
+            self._refuse(settings, error)
             return
         if had3D:
             self._surfaces.start()  # later: they take as long as the cut, and the slice views are what the user looks at
         rememberCut(result.heatmapNode, settings)
+        self._known, self._refused = _cutKey(result, settings), None
         self._onCut(result)
+
+    def _refuse(self, settings: Settings, error: Exception) -> None:
+        self._refused, self._refusal = _cutKey(self._situation.result, settings), str(error)
+        with suppress(*_REFUSALS):
+            self._recut.endPreview()
+        self._onRefused(self._refusal)
 
     def _showSurfaces(self) -> None:
         result = self._situation.result
         if result is not None and result.segmentationNode.GetScene() is not None:
             Views.show3D(result.segmentationNode, True)
+
+
+def _cutKey(result: ResultNodes, settings: Settings) -> tuple[str, tuple]:
+    return result.heatmapNode.GetID(), cutFields(settings)
 
 
 def windowToolTip(sizes: tuple[int, ...]) -> str:

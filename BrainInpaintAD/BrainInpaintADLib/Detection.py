@@ -15,7 +15,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from . import Core, Results
-from .Results import ResultNodes
+from .Results import ResultNodes, Seen
 from .Scene import checkScan, writeVolume
 from .Settings import Settings
 from .States import State, StateMachine
@@ -46,7 +46,8 @@ class Detection:
     """Start it, poll it (on the main thread: it touches the scene), and read `result`; the listeners are told.
 
     The scene changes in two places only: a preview comes in while RUNNING, the result while IMPORTING. A cancel or a
-    failure takes the preview away again and leaves the scene as it was; a result replaces it.
+    failure takes the preview away again and leaves the scene as it was, and in the views what they showed before
+    onPreview was called; a result replaces it.
 
     makeWorker(scan, out, settings, *, mask): computes; a preview is looked for in Core.previewFolder(out) once a
     Progress says Core.PREVIEW_READY. onPreview(result) is called after its nodes are in; onState after every change.
@@ -71,6 +72,7 @@ class Detection:
         self._nodes: dict[Path, slicer.vtkMRMLVolumeNode] = {}  # what each temporary file holds; the scan comes first
         self._settings: Settings | None = None
         self.preview: ResultNodes | None = None  # only while RUNNING
+        self._seenBefore: Seen | None = None  # in the views, before the preview
         self.result: ResultNodes | None = None  # of the last detection that came to its end
         self.failureText = ""
 
@@ -112,7 +114,6 @@ class Detection:
         if self.state is not State.RUNNING:
             return
         if self._volumeNode.GetScene() is None:
-            self._worker.cancel()
             self._fail(_("The volume was removed from the scene while it was examined; the detection was stopped."))
             return
         isFinished = self._worker.isFinished  # before reading, so that the last words are among the events
@@ -133,8 +134,6 @@ class Detection:
         """Stop what runs; the scene stays as it is. Does nothing when nothing runs."""
         if self.state not in (State.INSTALLING, State.RUNNING):
             return
-        if self._worker is not None:
-            self._worker.cancel()
         self._forget()
         self._machine.moveTo(State.CANCELLED)
 
@@ -202,6 +201,7 @@ class Detection:
         except Exception as error:
             self._onLog(_("The preview could not be shown: {error}").format(error=self._inTheUsersNames(str(error))))
             return
+        self._seenBefore = Results.seen(self._volumeNode.GetScene())
         self._onPreview(self.preview)
 
     def _import(self) -> None:
@@ -211,6 +211,7 @@ class Detection:
         except Exception as error:  # whatever a result file holds, it must end in a state the user can leave
             self._fail(self._inTheUsersNames(str(error)))
             return
+        self._seenBefore = None  # the result is what is to be seen
         self._forget()
         self._machine.moveTo(State.IDLE)
 
@@ -234,13 +235,18 @@ class Detection:
         self._machine.moveTo(State.FAILED)
 
     def _forget(self) -> None:
-        """Drop what belongs to the run: the worker, the files it read and wrote, and the preview."""
+        """Drop what belongs to the run: the worker, stopped if need be, the files it read and wrote, and the preview."""
+        if self._worker is not None and not self._worker.isFinished:
+            self._worker.cancel()
         if self._folder is not None:
             self._folder.cleanup()
         if self.preview is not None:
             with suppress(Exception):  # the user or a closed scene may have taken parts of it away
+                if self._seenBefore is not None:
+                    Results.seeAgain(self._seenBefore, insteadOf=self.preview)
+            with suppress(Exception):
                 Results.remove(self.preview)
-        self._folder = self._worker = self._settings = self.preview = None
+        self._folder = self._worker = self._settings = self.preview = self._seenBefore = None
         self._nodes = {}
 
 

@@ -40,7 +40,7 @@ class FindingsSection:
         for widget in (ui.segmentsTable, ui.show3DButton):
             if widget.segmentationNode() is not segmentationNode:
                 widget.setSegmentationNode(segmentationNode)
-        key = _keyOf(result)
+        key = keyOf(result)
         if key != self._key:  # reading the table takes too long for every event of a slider
             self._key, self._findings = key, result.findings if result is not None else ()
             self._fill(self._findings)
@@ -86,7 +86,7 @@ class FindingsSection:
             self._onKept()
 
 
-def _keyOf(result: ResultNodes | None) -> object:
+def keyOf(result: ResultNodes | None) -> object:
     """Something that is another whenever the table would show something else."""
     if result is None:
         return None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+
 import numpy as np
 import slicer
 from slicer.i18n import tr as _
@@ -27,6 +30,16 @@ _NO_LIMIT = float(np.finfo(np.float32).max)
 
 class HeatmapError(ValueError):
     """There is no such way to show a heatmap."""
+
+
+@dataclass(frozen=True)
+class Layers:
+    """What one slice view shows; nodes, not ids: a closed scene gives its ids to others."""
+
+    compositeNode: slicer.vtkMRMLSliceCompositeNode
+    backgroundNode: slicer.vtkMRMLVolumeNode | None
+    foregroundNode: slicer.vtkMRMLVolumeNode | None
+    foregroundOpacity: float
 
 
 def prepare(heatmapNode: slicer.vtkMRMLScalarVolumeNode) -> None:
@@ -77,15 +90,40 @@ def showOverlay(
 
 def takeOut(
     heatmapNode: slicer.vtkMRMLScalarVolumeNode,
-    volumeNode: slicer.vtkMRMLScalarVolumeNode,
+    volumeNode: slicer.vtkMRMLScalarVolumeNode | None,
     reconstructionNode: slicer.vtkMRMLScalarVolumeNode | None = None,
 ) -> None:
-    """No slice view shows the heatmap any longer; where the reconstruction lay behind it, the scan comes back."""
+    """No slice view shows the heatmap any longer; where the reconstruction lay behind it, the scan (if any) comes back."""
     for node in _compositeNodes(heatmapNode.GetScene()):
         if node.GetForegroundVolumeID() == heatmapNode.GetID():
             node.SetForegroundVolumeID(None)
         if reconstructionNode is not None and node.GetBackgroundVolumeID() == reconstructionNode.GetID():
-            node.SetBackgroundVolumeID(volumeNode.GetID())
+            node.SetBackgroundVolumeID(_idIn(heatmapNode.GetScene(), volumeNode))
+
+
+def layers(scene: slicer.vtkMRMLScene) -> list[Layers]:
+    """What every slice view shows now."""
+    return [
+        Layers(
+            node,
+            scene.GetNodeByID(node.GetBackgroundVolumeID() or ""),
+            scene.GetNodeByID(node.GetForegroundVolumeID() or ""),
+            node.GetForegroundOpacity(),
+        )
+        for node in _compositeNodes(scene)
+    ]
+
+
+def setLayers(before: Iterable[Layers], *, insteadOf: slicer.vtkMRMLScalarVolumeNode) -> None:
+    """Bring back what `layers` found, to the slice views that have this heatmap in front; others stay as they are."""
+    scene = insteadOf.GetScene()
+    for view in before:
+        node = view.compositeNode
+        if node.GetScene() is not scene or node.GetForegroundVolumeID() != insteadOf.GetID():
+            continue
+        node.SetBackgroundVolumeID(_idIn(scene, view.backgroundNode))
+        node.SetForegroundVolumeID(_idIn(scene, view.foregroundNode))
+        node.SetForegroundOpacity(view.foregroundOpacity)
 
 
 def setOpacity(heatmapNode: slicer.vtkMRMLScalarVolumeNode, opacity: float) -> None:
@@ -155,6 +193,11 @@ def _colourBar(heatmapNode) -> slicer.vtkMRMLDisplayNode | None:
     if not hasattr(slicer, "vtkSlicerColorLogic"):
         return None
     return slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(heatmapNode)
+
+
+def _idIn(scene: slicer.vtkMRMLScene, node: slicer.vtkMRMLNode | None) -> str | None:
+    """None for no node, and for one that has left the scene."""
+    return node.GetID() if node is not None and node.GetScene() is scene else None
 
 
 def _compositeNodes(scene: slicer.vtkMRMLScene) -> list[slicer.vtkMRMLSliceCompositeNode]:

@@ -59,6 +59,8 @@ def doubtText(situation: Situation) -> str:
     """Why the chosen volume cannot be used or may not fit, in one line; "" when all is well."""
     if not situation.hasScan:
         return ""
+    if situation.scanRefusal:
+        return situation.scanRefusal
     scan = situation.parameters.scan
     try:
         checkScan(scan)

@@ -36,7 +36,7 @@ OPTIONAL = ("numba",)  # of the requirements: without it everything works but th
 KEPT_AS_THEY_ARE = ("numpy", "scipy", "SimpleITK", "torch")  # Slicer and other extensions rely on these very versions
 
 _TORCH_CPU_MB, _TORCH_CUDA_MB = 200, 2500
-_DOWNLOAD_MB = {  # with what they bring along, measured on PyPI's wheels; others count as 1
+_DOWNLOAD_MB = {  # about, with what they bring along; others count as 1
     "deepbet": 25,  # pandas, nibabel
     "matplotlib": 20,
     "numba": 60,  # llvmlite

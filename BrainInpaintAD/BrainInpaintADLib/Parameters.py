@@ -52,6 +52,19 @@ def settingsFrom(parameters: Parameters) -> Settings:
     return Settings(model=parameters.model, windowMm=parameters.windowMm, **chosen)
 
 
+def cutFields(settings: Settings) -> tuple:
+    """What a re-cut may change, of these settings."""
+    return tuple(getattr(settings, name) for name in CUT_FIELDS)
+
+
+def setCut(parameters: Parameters, settings: Settings) -> None:
+    """Take the settings of a cut over; one change."""
+    was = parameters.StartModify()
+    for name, value in zip(CUT_FIELDS, cutFields(settings), strict=True):
+        setattr(parameters, name, value)
+    parameters.EndModify(was)
+
+
 def rememberCut(heatmapNode: vtkMRMLScalarVolumeNode, settings: Settings) -> None:
     """Write down with which settings this result was cut."""
     told = asdict(settings)

@@ -47,6 +47,11 @@ class Recut:
         if self.canRecut:
             self._load()
 
+    @property
+    def isLoading(self) -> bool:
+        """Whether `warm` is still at work: in a thread, which gets time only while the main thread sleeps now and then."""
+        return self._loader is not None and self._loader.isAtWork
+
     def showSlice(self, settings: Settings, pointRasMm: tuple[float, float, float] | None = None) -> int:
         """Live preview of the axial model slice at this point (world; None: where the axial slice view is).
 
@@ -110,7 +115,7 @@ class Recut:
         return self._result.heatmapNode.GetScene()
 
     def _load(self) -> _Loader:
-        if self._loader is None:
+        if self._loader is None or self._loader.hasFailed:  # what was missing may have been installed since
             self._loader = _Loader(self._result.recutNode.GetText())
         return self._loader
 
@@ -164,6 +169,14 @@ class _Loader:
         self._result, self._error = None, ""
         self._thread = Thread(target=self._load, name="BrainInpaintAD recut", daemon=True)
         self._thread.start()
+
+    @property
+    def isAtWork(self) -> bool:
+        return self._thread.is_alive()
+
+    @property
+    def hasFailed(self) -> bool:
+        return not self.isAtWork and self._result is None
 
     def result(self):
         """The core's Result; waits for it. Raises RecutError."""

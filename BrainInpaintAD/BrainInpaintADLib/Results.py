@@ -71,12 +71,21 @@ class ResultNodes:
         ]
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What the views show of results and scans."""
+
+    layers: Sequence[Heatmap.Layers]
+    segmentationNodes: Sequence[slicer.vtkMRMLSegmentationNode]  # of results, those that are visible
+    withColourBar: Sequence[slicer.vtkMRMLScalarVolumeNode]  # heatmaps
+
+
 def importResult(
     folder: Path, volumeNode: slicer.vtkMRMLScalarVolumeNode, *, settings: Settings, isPreview: bool = False
 ) -> ResultNodes:
     """The core's files as new nodes: all of it or nothing. SceneError, FindingsError or SegmentsError say why.
 
-    Files that are optional: reconstruction.nii.gz and recut.npz. Nothing is put into the slice views, see `show`.
+    Files that are optional: reconstruction.nii.gz and recut.npz. Nothing is seen of it in any view, see `show`.
     """
     heatmapNode = Scene.readLike(volumeNode, folder / "heatmap.nii.gz", slicer.vtkMRMLScalarVolumeNode())
     labelmapNode = Scene.readLike(volumeNode, folder / "anomalies.nii.gz", slicer.vtkMRMLLabelMapVolumeNode())
@@ -93,6 +102,7 @@ def importResult(
         Heatmap.prepare(heatmapNode)
         labels = slicer.util.arrayFromVolume(labelmapNode)
         segmentationNode = Segments.addToScene(labels, heatmapNode, name(_("anomalies")), volumeNode)
+        segmentationNode.SetDisplayVisibility(False)
         tableNode = scene.AddNewNodeByClass("vtkMRMLTableNode", name(_("findings")))
         Findings.fillTable(tableNode, findings)
         if reconstructionNode is not None:
@@ -147,21 +157,19 @@ def resultsOf(volumeNode: slicer.vtkMRMLScalarVolumeNode | None) -> list[ResultN
     """All complete results of this scan in the scene, oldest first, previews included."""
     if volumeNode is None or volumeNode.GetScene() is None:
         return []
-    scene = volumeNode.GetScene()
-    count = scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")
-    found = (resultOf(scene.GetNthNodeByClass(number, "vtkMRMLScalarVolumeNode")) for number in range(count))
+    found = map(resultOf, _roots(volumeNode.GetScene()))
     return [result for result in found if result is not None and result.volumeNode is volumeNode]
 
 
 def show(result: ResultNodes, *, opacity: float, showReconstruction: bool = False) -> None:
-    """Scan (or reconstruction) behind, heatmap in front, segments visible; other results of the scan are hidden.
+    """Scan (or reconstruction) behind, heatmap in front, segments visible; all other results in the scene are hidden.
 
     Views are refitted only when another scan comes in. Threshold, colours and colour bar: see Heatmap.
     """
     follow(result)
-    for other in resultsOf(result.volumeNode):
-        if other.heatmapNode is not result.heatmapNode:
-            hide(other)
+    for root in _roots(result.heatmapNode.GetScene()):
+        if root is not result.heatmapNode:
+            _hide(root)
     behind = result.reconstructionNode if showReconstruction else None
     Heatmap.showOverlay(result.volumeNode, result.heatmapNode, opacity=opacity, backgroundNode=behind)
     result.segmentationNode.SetDisplayVisibility(True)
@@ -182,9 +190,32 @@ def follow(result: ResultNodes) -> None:
 
 def hide(result: ResultNodes) -> None:
     """Take heatmap, colour bar, reconstruction and segments out of the views; the scan stays."""
-    Heatmap.takeOut(result.heatmapNode, result.volumeNode, result.reconstructionNode)
-    Heatmap.setColourBar(result.heatmapNode, False)
-    result.segmentationNode.SetDisplayVisibility(False)
+    _hide(result.heatmapNode)
+
+
+def seen(scene: slicer.vtkMRMLScene) -> Seen:
+    """What the views show now; see `seeAgain`."""
+    roots = _roots(scene)
+    segmentations = [node for node in (root.GetNodeReference(SEGMENTATION) for root in roots) if node is not None]
+    return Seen(
+        layers=Heatmap.layers(scene),
+        segmentationNodes=[node for node in segmentations if node.GetDisplayVisibility()],
+        withColourBar=[root for root in roots if Heatmap.isColourBarShown(root)],
+    )
+
+
+def seeAgain(before: Seen, *, insteadOf: ResultNodes) -> None:
+    """Bring back what the views showed before `insteadOf` was shown; views that show something else by now stay.
+
+    What has left the scene meanwhile is passed over.
+    """
+    Heatmap.setLayers(before.layers, insteadOf=insteadOf.heatmapNode)
+    for node in before.segmentationNodes:
+        if node.GetScene() is not None:
+            node.SetDisplayVisibility(True)
+    for node in before.withColourBar:
+        if node.GetScene() is not None:
+            Heatmap.setColourBar(node, True)
 
 
 def remove(result: ResultNodes) -> None:
@@ -194,7 +225,7 @@ def remove(result: ResultNodes) -> None:
     """
     own = [node for role, node in [*_parts(result), ("", result.heatmapNode)] if role != SCAN and node is not None]
     left = [node for node in own if node.GetScene() is not None]
-    if result.heatmapNode in left and result.segmentationNode in left and result.volumeNode.GetScene() is not None:
+    if result.heatmapNode in left:
         hide(result)
     for node in left:
         _removeWithCompanions(node.GetScene(), node)
@@ -217,6 +248,22 @@ def fingerprint(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> str:
     """Tells whether voxels were changed since; looks at a few thousand of them."""
     voxels = slicer.util.arrayFromVolume(volumeNode)
     return f"{'x'.join(map(str, voxels.shape))} {zlib.crc32(np.ascontiguousarray(voxels[::_EVERY, ::_EVERY, ::_EVERY])):08x}"
+
+
+def _roots(scene: slicer.vtkMRMLScene) -> list[slicer.vtkMRMLScalarVolumeNode]:
+    """The heatmap nodes of all results, oldest first, also of those the user deleted parts of."""
+    count = scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")
+    nodes = (scene.GetNthNodeByClass(number, "vtkMRMLScalarVolumeNode") for number in range(count))
+    return [node for node in nodes if node.GetAttribute(_KEY) is not None]
+
+
+def _hide(heatmapNode: slicer.vtkMRMLScalarVolumeNode) -> None:
+    """As `hide`; parts that the user has deleted are passed over."""
+    scan, segmentation, rebuilt = (heatmapNode.GetNodeReference(role) for role in (SCAN, SEGMENTATION, RECONSTRUCTION))
+    Heatmap.takeOut(heatmapNode, scan, rebuilt)
+    Heatmap.setColourBar(heatmapNode, False)
+    if segmentation is not None:
+        segmentation.SetDisplayVisibility(False)
 
 
 class _Names:

@@ -37,7 +37,8 @@ class RunSection:
         self._isBusy = state.isBusy
         button = ui.detectButton
         button.text = _("&Cancel") if state.isBusy else _("&Detect anomalies")
-        button.enabled = (situation.hasScan and situation.model is not None) or state in (State.INSTALLING, State.RUNNING)
+        canStart = situation.hasScan and situation.model is not None and not situation.scanRefusal
+        button.enabled = canStart or state in (State.INSTALLING, State.RUNNING)
         button.toolTip = _buttonToolTip(situation)
         ui.revertButton.enabled = situation.hasPrevious and not state.isBusy
         ui.revertButton.toolTip = _revertToolTip(situation)
@@ -77,13 +78,13 @@ def statusText(situation: Situation) -> str:
     """What was found, or what happens instead."""
     found = situation.result.summary if situation.result is not None else ""
     if situation.isEndOld and not situation.state.isBusy:
-        return found
+        return situation.cutRefusal or found
     if situation.state is State.FAILED:
         return situation.failureText
     if situation.state is State.RUNNING and situation.result is not None and situation.result.isPreview:
         return _("Preview: {summary}. The exact heatmap follows…").format(summary=found)
     return {
-        State.IDLE: found,
+        State.IDLE: situation.cutRefusal or found,
         State.INSTALLING: _("Installing what the detection needs…"),
         State.RUNNING: _("Looking for anomalies…"),
         State.IMPORTING: _("Bringing the result into the scene…"),
@@ -107,6 +108,8 @@ def _buttonToolTip(situation: Situation) -> str:
         return _("No model is there; install the extension again.")
     if not situation.hasScan:
         return _("Choose a T1 volume first.")
+    if situation.scanRefusal:
+        return situation.scanRefusal
     return _("Look for anomalies in the chosen volume and add them as a new heatmap and a new segmentation.")
 
 

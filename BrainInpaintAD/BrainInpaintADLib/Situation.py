@@ -8,8 +8,10 @@ from slicer.i18n import tr as _
 
 from .Models import Model
 from .Parameters import Parameters
-from .Results import ResultNodes
+from .Results import SCAN, ResultNodes
 from .States import State
+
+_KEY = "BrainInpaintAD.key"  # attribute of every heatmap, see Results; it stays when the scan is deleted
 
 
 @dataclass(frozen=True)
@@ -23,11 +25,20 @@ class Situation:
     readyMm: tuple[int, ...] = ()  # windows whose result for scan and model is in the scene
     hasPrevious: bool = False  # a result to revert to
     failureText: str = ""  # of the last detection
-    isEndOld: bool = False  # the user has gone on to a result since the last detection failed or was cancelled
+    isEndOld: bool = False  # the user has gone on to something else since the last detection failed or was cancelled
+    cutRefusal: str = ""  # why the result could not be cut with the settings the panel shows
 
     @property
     def hasScan(self) -> bool:
         return self.parameters is not None and self.parameters.scan is not None
+
+    @property
+    def scanRefusal(self) -> str:
+        """Why the chosen volume is no scan to look for anomalies in; "" when it may be one."""
+        scan = self.parameters.scan if self.hasScan else None
+        if scan is None or (scan.GetAttribute(_KEY) is None and scan.GetNodeReferenceID(SCAN) is None):
+            return ""
+        return _("'{name}' was made by this module; choose the scan itself.").format(name=scan.GetName())
 
     @property
     def hasWholeResult(self) -> bool:

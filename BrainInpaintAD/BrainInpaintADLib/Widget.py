@@ -10,15 +10,15 @@ import slicer
 import vtk
 from slicer.i18n import tr as _
 
-from . import Results
+from . import Findings, Results
 from .CutSection import CutSection
 from .DisplaySection import DisplaySection
 from .ExportSection import ExportSection
-from .FindingsSection import FindingsSection
+from .FindingsSection import FindingsSection, keyOf
 from .InputsSection import InputsSection
 from .InstallSection import InstallSection
 from .Models import Model
-from .Parameters import CUT_FIELDS, Parameters, cutOf, rememberCut, settingsFrom
+from .Parameters import Parameters, rememberCut, setCut, settingsFrom
 from .Results import ResultNodes
 from .RunSection import RunSection
 from .Settings import Settings
@@ -42,9 +42,15 @@ class Panel:
         self._preview: ResultNodes | None = None
         self._settings: Settings | None = None  # of the detection that runs
         self._ready: tuple[object, tuple[int, ...]] = (None, ())  # what was looked up, and the windows found
+        self._scanId: str | None = None  # of the scan at the last look; "" is none, None is before the first look
+        self._watched: ResultNodes | None = None  # the result that is shown, and its observers
+        self._watchTags: list[tuple[object, int]] = []
+        self._summed: object = None  # what the summary was made from
         self._run = RunSection(ui, onDetect=self.detect, onCancel=self._cancel, onRevert=self.revert)
         self._inputs = InputsSection(ui, (), onModel=self._onModel, onSample=self._onSample)
-        self._cut = CutSection(ui, onWindow=self._onWindow, onCut=self._onCut, onLog=self._run.log, makeRecut=logic.newRecut)
+        self._cut = CutSection(
+            ui, onWindow=self._onWindow, onCut=self._onCut, onRefused=self._onRefused, makeRecut=logic.newRecut
+        )
         self._findings = FindingsSection(ui, onKept=self._onKept)
         self._display = DisplaySection(ui)
         self._export = ExportSection(ui, onDone=self._onExported)
@@ -73,7 +79,7 @@ class Panel:
         if self._parameters is not None:
             self._parameters.disconnectGui(self._guiTag)
             self._parameters.RemoveObserver(self._observerTag)
-        self._parameters = None
+        self._parameters = self._scanId = None
         if parameters is not None:
             widgets = [widget for widget in vars(self._ui).values() if widget.property("SlicerParameterName")]
             byName = {widget.property("SlicerParameterName"): widget for widget in widgets}
@@ -85,8 +91,8 @@ class Panel:
             self._observerTag = parameters.AddObserver(vtk.vtkCommand.ModifiedEvent, self._refresh)
         self._refresh()
 
-    def onNodeRemoved(self) -> None:
-        """A node has gone, perhaps one of ours: look again once all that goes with it has gone, too."""
+    def refreshLater(self) -> None:
+        """Nodes have come, gone or changed, perhaps ours: look again once all that belongs to it has happened, too."""
         if self._parameters is not None:
             self._later.start()
 
@@ -94,8 +100,12 @@ class Panel:
         """Stop everything: the scene or the application goes away."""
         self._detection.cancel()
         self._timer.stop()
+        self._unwatch()
         self._later.stop()
-        self._preview = None
+        self._preview = self._detection.result = self._summed = None  # what holds nodes would hold their voxels
+        self._ready = (None, ())
+        self._isEndOld = True
+        self._run.clearLog()
         self.setParameters(None)
         self._cut.close()
 
@@ -109,15 +119,11 @@ class Panel:
             )
 
     def revert(self) -> None:
-        """The result before this one, with the settings it has."""
+        """The result before this one, with its scan and the settings it has."""
         before = Results.resultOf(self._parameters.previousResult)
-        if before is None:
-            return
-        settings = cutOf(before.heatmapNode, self._panelSettings())
-        with slicer.util.NodeModify(self._parameters):
-            self._setResult(before)
-            for name in CUT_FIELDS:
-                setattr(self._parameters, name, getattr(settings, name))
+        if before is not None:
+            with slicer.util.NodeModify(self._parameters):
+                self._setResult(before)
 
     # What the user and the detection do
 
@@ -138,7 +144,7 @@ class Panel:
         with slicer.util.NodeModify(self._parameters):
             self._parameters.windowMm = sizeMm
             isReady = self._showIfReady()
-        if not isReady and shown is not None and shown.volumeNode is self._parameters.scan:
+        if not isReady and shown is not None:
             self.detect()
 
     def _onSample(self) -> None:
@@ -149,6 +155,12 @@ class Panel:
     def _onCut(self, _result: ResultNodes) -> None:
         self._isEndOld = True
         self._refresh()
+
+    def _onRefused(self, text: str) -> None:
+        self._isEndOld = True
+        self._refresh()
+        self._run.log(text)
+        self._run.showStatus(text)
 
     def _onKept(self) -> None:
         self._isEndOld = True
@@ -182,24 +194,33 @@ class Panel:
 
     def _takeResult(self, result: ResultNodes) -> None:
         rememberCut(result.heatmapNode, self._settings)
+        wanted = self._panelSettings()
         with slicer.util.NodeModify(self._parameters):
             self._setResult(result)
+        setCut(self._parameters, wanted)  # changed while it was computed: what came with the result is cut anew
         self._inputs.collapse()
 
     # The scene's results
 
     def _result(self) -> ResultNodes | None:
-        """The chosen result, as long as its nodes are there."""
+        """The chosen result, as long as its nodes are there and its scan is the chosen one."""
+        chosen = self._chosenResult()
+        return chosen if chosen is not None and chosen.volumeNode is self._parameters.scan else None
+
+    def _chosenResult(self) -> ResultNodes | None:
         return Results.resultOf(self._parameters.result) if self._parameters is not None else None
 
     def _setResult(self, result: ResultNodes) -> None:
-        """Choose a result; what was chosen becomes the one to revert to."""
-        parameters, shown = self._parameters, self._result()
+        """Choose a result and its scan; what was chosen becomes the one to revert to."""
+        parameters, chosen = self._parameters, self._chosenResult()
         self._isEndOld = True
-        if shown is not None and shown.heatmapNode is result.heatmapNode:
+        if chosen is not None and chosen.heatmapNode is result.heatmapNode:
             return
-        parameters.previousResult = shown.heatmapNode if shown is not None else None
-        parameters.result = result.heatmapNode
+        if chosen is not None:
+            parameters.previousResult = chosen.heatmapNode
+        elif parameters.previousResult is result.heatmapNode:
+            parameters.previousResult = None
+        parameters.scan, parameters.result = result.volumeNode, result.heatmapNode
         if any(model.name == result.model for model in self._models):
             parameters.model = result.model
         parameters.windowMm = result.windowMm or parameters.windowMm
@@ -211,6 +232,61 @@ class Panel:
             self._setResult(ready)
         return ready is not None
 
+    def _followScan(self) -> None:
+        """Another scan was chosen: from now on its newest result or none, and no word of what was before."""
+        parameters, chosen = self._parameters, self._chosenResult()
+        if parameters is None:
+            return
+        scan = parameters.scan
+        scanId = scan.GetID() if scan is not None else ""
+        isOther, self._scanId = scanId != self._scanId, scanId
+        if isOther:
+            self._isEndOld = True
+        if chosen is not None and chosen.volumeNode is scan:
+            return
+        if not isOther:
+            if chosen is not None:
+                parameters.scan = chosen.volumeNode  # a script has chosen a result without its scan
+            return
+        newest = _newestResult(scan)
+        with slicer.util.NodeModify(parameters):
+            if newest is not None:
+                self._setResult(newest)
+            elif chosen is not None:
+                parameters.previousResult, parameters.result = chosen.heatmapNode, None
+
+    def _sumUp(self) -> None:
+        """The summary is that of the segments there are, also after the user has deleted some."""
+        result = self._result()
+        if keyOf(result) == self._summed:  # reading the table takes too long for every event of a slider
+            return
+        if result is not None and result.summary != Findings.summary(result.findings):
+            Results.setFindings(result, Findings.readTable(result.tableNode))
+        self._summed = keyOf(result)
+
+    def _watch(self, result: ResultNodes | None) -> None:
+        """Look again when others change the result that is shown; no result of another scan stays in the views."""
+        before = self._watched
+        if result == before:
+            return
+        self._unwatch()
+        if before is not None and (result is None or result.volumeNode is not before.volumeNode):
+            left = Results.resultOf(before.heatmapNode)
+            if left is not None:
+                Results.hide(left)
+        if result is not None:
+            self._watched = result
+            for node, event in (
+                (result.heatmapNode, vtk.vtkCommand.ModifiedEvent),
+                (result.segmentationNode, slicer.vtkSegmentation.SegmentRemoved),
+            ):
+                self._watchTags.append((node, node.AddObserver(event, lambda *_: self.refreshLater())))
+
+    def _unwatch(self) -> None:
+        for node, tag in self._watchTags:
+            node.RemoveObserver(tag)
+        self._watched, self._watchTags = None, []
+
     def _readyMm(self, model: Model | None) -> tuple[int, ...]:
         """Windows with a result in the scene; looked up only when something that matters has changed."""
         parameters = self._parameters
@@ -218,7 +294,9 @@ class Panel:
             return ()
         scan = parameters.scan
         count = scan.GetScene().GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")
-        key = (scan.GetID(), scan.GetMTime(), model.name, parameters.result, self._detection.state, count)
+        result = parameters.result
+        resultId = result.GetID() if result is not None else ""  # no node: it would be held when the scene is closed
+        key = (scan.GetID(), scan.GetMTime(), model.name, resultId, self._detection.state, count)
         if key != self._ready[0]:
             sizes = (size for size in model.windowsMm if Results.findResult(scan, model=model.name, windowMm=size))
             self._ready = (key, tuple(sizes))
@@ -258,15 +336,18 @@ class Panel:
     def _refresh(self, _caller: object = None, _event: object = None) -> None:
         """Show how things stand. Showing may change a parameter, which comes back here: then once more."""
         self._isStale = True
-        if self._isShowing:
-            return
+        if self._isShowing or slicer.mrmlScene.IsImporting() or slicer.mrmlScene.IsRestoring():
+            return  # half a scene would be taken for deleted nodes; its end is told to `refreshLater`
         self._isShowing = True
         try:
             for _round in range(_MOST_ROUNDS):
                 if not self._isStale:
                     break
                 self._isStale = False
+                self._followScan()
+                self._sumUp()
                 situation = self._situation()
+                self._watch(situation.result)
                 for section in self._sections:
                     section.show(situation)
         finally:
@@ -275,13 +356,23 @@ class Panel:
     def _situation(self) -> Situation:
         parameters, model = self._parameters, self._model()
         before = parameters.previousResult if parameters is not None else None
+        result = self._result()
+        isPreviewShown = self._preview is not None and parameters is not None and self._preview.volumeNode is parameters.scan
         return Situation(
             state=self._detection.state,
             parameters=parameters,
             model=model,
-            result=self._preview or self._result(),
+            result=self._preview if isPreviewShown else result,
             readyMm=self._readyMm(model),
             hasPrevious=Results.resultOf(before) is not None,
             failureText=self._detection.failureText,
             isEndOld=self._isEndOld,
+            cutRefusal=self._cut.refusal(result, self._panelSettings()) if result is not None else "",
         )
+
+
+def _newestResult(scan) -> ResultNodes | None:
+    """The newest exact result of these voxels, whatever its model and window."""
+    exact = [result for result in Results.resultsOf(scan) if not result.isPreview]
+    found = (Results.findResult(scan, model=result.model, windowMm=result.windowMm) for result in reversed(exact))
+    return next(filter(None, found), None)

@@ -1,5 +1,6 @@
 """The dense predictor's result comes first, in a folder of its own; then the exact one."""
 
+import errno
 import json
 import shutil
 from dataclasses import replace
@@ -9,6 +10,8 @@ import pytest
 import torch
 
 import brain_inpaint_ad as ad
+from brain_inpaint_ad import result as result_module
+from brain_inpaint_ad.detectors.predicted import PredictedDetector
 from brain_inpaint_ad.nets.unet import UNet, UNetSettings
 from brain_inpaint_ad.pipeline import load_detector
 from brain_inpaint_ad.result import FILES
@@ -112,6 +115,83 @@ def test_a_predictor_that_is_not_calibrated_for_the_rule_gives_no_preview(find, 
     answer, stages = find(folder / "tiny.safetensors", "--rule", "calibrated")
     assert (answer.code, answer.err) == (0, "")
     assert "preview ready" not in stages
+
+
+def names_in(folder):
+    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+
+
+def check_left_out(answer, stages, tmp_path, warnings):
+    """The exact result is whole, there is nothing of a preview, and one line says why."""
+    assert answer.code == 0
+    assert "preview ready" not in stages
+    assert (names_in(tmp_path / "first"), names_in(tmp_path / "out")) == ([], sorted(FILES))
+    (warning,) = [record.getMessage() for record in warnings if record.name.startswith("brain_inpaint_ad")]
+    assert warning.startswith("There is no preview: ")
+    assert "\n" not in warning
+    return warning
+
+
+def test_a_damaged_predictor_gives_no_preview_and_the_detection_goes_on(find, a_model_with_a_predictor, tmp_path, caplog):
+    folder = Path(shutil.copytree(a_model_with_a_predictor.parent, tmp_path / "models"))
+    (folder / "dense.safetensors").write_bytes(b"damaged")
+    answer, stages = find(folder / "tiny.safetensors")
+    assert "install the model again" in check_left_out(answer, stages, tmp_path, caplog.records)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("CUDA out of memory.\nTried 2 GiB."), MemoryError()], ids=["gpu", "memory"])
+def test_a_predictor_that_fails_gives_no_preview_and_the_detection_goes_on(
+    find, a_model_with_a_predictor, tmp_path, caplog, monkeypatch, error
+):
+    def fail(*_arguments, **_options):
+        raise error
+
+    monkeypatch.setattr(PredictedDetector, "heatmap", fail)
+    warning = check_left_out(*find(a_model_with_a_predictor), tmp_path, caplog.records)
+    assert warning.removeprefix("There is no preview: ") in ("CUDA out of memory. Tried 2 GiB.", "MemoryError")
+
+
+def test_a_preview_for_which_the_disk_is_full_is_left_out_and_leaves_nothing(
+    find, a_model_with_a_predictor, tmp_path, caplog, monkeypatch
+):
+    write, written = result_module.write_volume, []
+
+    def write_until_full(volume, path):
+        written.append(path)
+        if len(written) == 2:  # the labelmap of the preview
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(volume, path)
+
+    monkeypatch.setattr(result_module, "write_volume", write_until_full)
+    assert "is the disk full?" in check_left_out(*find(a_model_with_a_predictor), tmp_path, caplog.records)
+    assert names_in(tmp_path) == ["out"]
+
+
+def test_the_line_about_a_preview_left_out_is_read_on_standard_error(
+    a_coarse_scan, a_model_with_a_predictor, tmp_path, run_cli_in_a_process
+):
+    folder = Path(shutil.copytree(a_model_with_a_predictor.parent, tmp_path / "models"))
+    (folder / "dense.safetensors").write_bytes(b"damaged")
+    words = ("--model", folder / "tiny.safetensors", "--stride-mm", 16, "--rule", "paper", "--progress", "none")
+    answer = run_cli_in_a_process("detect", a_coarse_scan, "--out", tmp_path / "out", *words, "--preview", tmp_path / "first")
+    assert answer.code == 0
+    (line,) = answer.err.splitlines()
+    assert line.startswith("There is no preview: ")
+
+
+@pytest.mark.parametrize("fraction", [0.12, 0.15], ids=["while predicting", "when it is ready"])
+def test_a_cancel_during_the_preview_ends_the_detection(a_coarse_scan, a_model_with_a_predictor, fraction):
+    seen = []
+
+    def cancel(done, _stage):
+        seen.append(done)
+        if done >= fraction:
+            raise ad.Cancelled("cancelled")
+
+    model = str(a_model_with_a_predictor)
+    with pytest.raises(ad.Cancelled):
+        ad.detect(a_coarse_scan, model=model, rule="paper", stride_mm=16, on_preview=lambda _: None, progress=cancel)
+    assert seen[-1] <= 0.15
 
 
 def test_a_predictor_rebuilds_nothing(find, a_model_with_a_predictor, tmp_path):

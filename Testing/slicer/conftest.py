@@ -193,6 +193,7 @@ class FakeRecut:
     """Cuts nothing and writes down what it was asked for."""
 
     canRecut = True
+    isLoading = False
 
     def __init__(self, result):
         self.result = result

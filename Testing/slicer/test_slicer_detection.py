@@ -257,6 +257,72 @@ def test_without_a_result_the_preview_goes_too(
     assert a_detection.preview is None
 
 
+@pytest.fixture
+def a_view_of_another_patient(mrml_lib, a_scene, add_volume, some_anomalies, write_result, settings, tmp_path):
+    """(what the view shows, a function) of a view with another patient's result."""
+    import slicer
+
+    scan = add_volume(np.random.default_rng(1).random(some_anomalies.shape), name="another patient")
+    write_result(tmp_path / "another", some_anomalies, like=scan)
+    results, heatmap = mrml_lib("Results"), mrml_lib("Heatmap")
+    a_scene.RegisterNodeClass(slicer.vtkMRMLColorLegendDisplayNode())
+    shown = results.importResult(tmp_path / "another", scan, settings=settings)
+    view = a_scene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
+    results.show(shown, opacity=0.3)
+    heatmap.setColourBar(shown.heatmapNode, True)
+
+    def seen():
+        layers = view.GetBackgroundVolumeID(), view.GetForegroundVolumeID(), view.GetForegroundOpacity()
+        return *layers, bool(shown.segmentationNode.GetDisplayVisibility()), heatmap.isColourBarShown(shown.heatmapNode)
+
+    return seen
+
+
+@pytest.mark.parametrize("end", ["cancel", "failure", "damage", "removed volume", "deleted part"])
+def test_without_a_result_the_views_show_what_they_showed_before_the_preview(
+    mrml_lib, make_detection, a_worker, a_scene, a_scan, a_preview, settings, a_view_of_another_patient, end
+):
+    before = a_view_of_another_patient()
+    detection = make_detection(onPreview=lambda preview: mrml_lib("Results").show(preview, opacity=0.7))
+    detection.start(a_scan, settings=settings)
+    a_preview(a_worker)
+    detection.poll()
+    assert a_view_of_another_patient()[0] == a_scan.GetID()
+    if end == "deleted part":
+        a_scene.RemoveNode(detection.preview.segmentationNode)
+    if end in ("cancel", "deleted part"):
+        detection.cancel()
+    elif end == "removed volume":
+        a_scene.RemoveNode(a_scan)
+    else:
+        a_worker.finish(failure="it broke" if end == "failure" else "")
+    detection.poll()
+    assert a_view_of_another_patient() == before
+
+
+def test_with_a_result_what_was_shown_before_the_preview_does_not_come_back(
+    mrml_lib, make_detection, a_worker, a_scan, a_preview, an_answer, settings, a_view_of_another_patient
+):
+    detection = make_detection(onPreview=lambda preview: mrml_lib("Results").show(preview, opacity=0.7))
+    detection.start(a_scan, settings=settings)
+    a_preview(a_worker)
+    detection.poll()
+    a_worker.finish(an_answer)
+    detection.poll()
+    assert a_view_of_another_patient() == (a_scan.GetID(), None, 0.7, False, False)
+
+
+def test_a_listener_that_breaks_leaves_no_worker_behind(make_detection, a_worker, a_scan, settings):
+    def listen(state):
+        if state.value == "running":
+            raise ValueError("a listener broke")
+
+    detection = make_detection(onState=listen)
+    with pytest.raises(ValueError, match="a listener broke"):
+        detection.start(a_scan, settings=settings)
+    assert (a_worker.isCancelled, detection.state.value) == (True, "failed")
+
+
 def test_a_preview_whose_parts_the_user_deleted_does_no_harm(a_detection, a_worker, a_scene, a_scan, a_preview, settings):
     a_detection.start(a_scan, settings=settings)
     a_preview(a_worker)

@@ -98,6 +98,29 @@ def test_the_scan_keeps_its_own_display(mrml_lib, a_scan, some_anomalies, write_
     assert a_scan.GetDisplayNode().GetMTime() == time
 
 
+def test_what_the_views_showed_before_a_heatmap_comes_back_but_not_where_the_user_chose_anew(
+    mrml_lib, a_scene, a_scan, a_result, add_volume
+):
+    heatmap = mrml_lib("Heatmap")
+    others = [add_volume(np.ones((3, 4, 5), np.float32), name=f"other {number}") for number in range(4)]
+    views = [a_scene.AddNewNodeByClass("vtkMRMLSliceCompositeNode") for _ in range(3)]
+    for view, foreground in zip(views, others, strict=False):
+        view.SetBackgroundVolumeID(others[3].GetID())
+        view.SetForegroundVolumeID(foreground.GetID())
+        view.SetForegroundOpacity(0.25)
+    before = heatmap.layers(a_scene)
+    heatmap.showOverlay(a_scan, a_result.heatmapNode, opacity=0.6)
+    views[1].SetForegroundVolumeID(a_scan.GetID())
+    a_scene.RemoveNode(others[2])
+    heatmap.setLayers(before, insteadOf=a_result.heatmapNode)
+    found = [(view.GetBackgroundVolumeID(), view.GetForegroundVolumeID(), view.GetForegroundOpacity()) for view in views]
+    assert found == [
+        (others[3].GetID(), others[0].GetID(), 0.25),
+        (a_scan.GetID(), a_scan.GetID(), 0.6),
+        (others[3].GetID(), None, 0.25),
+    ]
+
+
 def test_slicers_own_colours_are_preferred(mrml_lib, a_scene, a_slice_view, a_scan, a_result):
     import slicer
 

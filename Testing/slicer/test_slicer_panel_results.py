@@ -93,10 +93,14 @@ def test_nothing_can_be_exported_before_there_is_a_result(ui):
         assert "no result yet" in button.toolTip
 
 
-def test_export_uses_the_scan_of_the_result_even_when_another_is_chosen(a_scene, ui, a_result, add_volume, some_anomalies):
+def test_export_uses_the_scan_of_the_result_and_waits_while_another_is_chosen(
+    a_scene, a_scan, ui, a_result, add_volume, some_anomalies
+):
     import slicer
 
     ui.scanSelector.setCurrentNode(add_volume(np.ones((3, 4, 5), np.float32), name="another"))
+    assert not ui.exportNodeButton.enabled
+    ui.scanSelector.setCurrentNode(a_scan)
     ui.exportNodeButton.click()
     exported = a_scene.GetFirstNodeByClass("vtkMRMLLabelMapVolumeNode")
     np.testing.assert_array_equal(slicer.util.arrayFromVolume(exported), some_anomalies)

@@ -171,6 +171,79 @@ def test_a_cut_that_is_refused_is_logged_once_and_not_tried_again(ui, recut, par
     assert ui.logText.plainText.count("scikit-image is missing") == 1
 
 
+def test_a_cut_that_is_refused_is_said_in_the_status_line_until_the_settings_fit_again(ui, recut, parameters, let_qt_work, lib):
+    recut.refusal = lib("Recut").RecutError("scikit-image is missing; press Install.")
+    parameters.scale = 100.0
+    let_qt_work()
+    assert ui.statusLabel.text == "scikit-image is missing; press Install."
+    parameters.heatmapOpacity = 0.1
+    assert ui.statusLabel.text == "scikit-image is missing; press Install."
+    parameters.scale = 75.0
+    assert ui.statusLabel.text.startswith("2 anomalies")
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), [("Scene", "SceneError"), ("Segments", "SegmentsError"), ("Findings", "FindingsError")]
+)
+def test_whatever_refuses_a_cut_is_told_once_and_ends_the_preview(ui, recut, parameters, let_qt_work, lib, module, name):
+    recut.refusal = getattr(lib(module), name)("Harden the transform first.")
+    parameters.scale = 100.0
+    let_qt_work()
+    ui.opacitySlider.value = 0.1
+    let_qt_work()
+    assert ui.logText.plainText.count("Harden the transform first.") == 1
+    assert recut.ended == 1
+    assert ui.statusLabel.text == "Harden the transform first."
+
+
+def test_a_slice_that_cannot_be_cut_is_told_once_while_the_slider_moves(ui, recut, let_qt_work, lib):
+    tried = []
+
+    def refuse(settings):
+        tried.append(settings)
+        raise lib("Scene").SceneError("Harden the transform first.")
+
+    recut.showSlice = refuse
+    qt_layer.drag(ui.scaleSlider, [90, 100, 110], between=let_qt_work)
+    assert len(tried) == 1
+    assert ui.logText.plainText.count("Harden the transform first.") == 1
+    let_qt_work()
+    assert scales(recut.volumes) == [110.0]
+    assert ui.statusLabel.text.startswith("2 anomalies")
+
+
+def test_a_cut_that_a_script_makes_reaches_the_sliders_and_is_not_undone(
+    ui, recut, a_module, a_result, parameters, let_qt_work
+):
+    a_module.logic.recut(a_result, scale=150.0)
+    let_qt_work()
+    assert (parameters.scale, ui.scaleSlider.value) == (150.0, 150.0)
+    ui.opacitySlider.value = 0.7
+    let_qt_work()
+    assert recut.volumes == []
+
+
+def test_a_size_that_is_ready_comes_with_its_own_cut_and_is_not_cut_again(
+    a_scan, a_module, ui, a_result, parameters, run, write_result, some_anomalies, let_qt_work
+):
+    parameters.windowMm = 64
+    parameters.scale = 120.0
+    let_qt_work()
+    parameters.scale = 75.0
+    let_qt_work()
+    run()(answer=lambda folder: write_result(folder, some_anomalies, like=a_scan))
+    parameters.scale = 200.0
+    let_qt_work()
+    ui.windowSlider.value = 1
+    let_qt_work()
+    assert (parameters.scale, parameters.windowMm) == (75.0, 32)
+    assert a_module.recuts[-1].volumes == []
+    ui.windowSlider.value = 2
+    let_qt_work()
+    assert parameters.scale == 200.0
+    assert a_module.recuts[-1].volumes == []
+
+
 def test_a_result_without_recut_data_says_that_settings_hold_for_the_next_detection(ui, recut, parameters, let_qt_work):
     recut.canRecut = False
     parameters.scale = 100.0

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from threading import Event
 
 import numpy as np
 import pytest
@@ -144,6 +145,7 @@ def test_beyond_the_brain_the_live_slice_is_empty(a_scene, a_pair, a_recut, sett
 
 def test_while_the_preview_is_there_the_segments_are_hidden_and_come_back(a_scene, a_pair, a_recut, settings, node_ids):
     result, truth = a_pair
+    result.segmentationNode.SetDisplayVisibility(True)
     before = node_ids()
     point = centre_of(truth, truth.model_grid.shape[0] // 2)
     for scale in (20.0, 75.0, 200.0):
@@ -282,6 +284,50 @@ def test_damaged_recut_data_is_told_and_changes_nothing(mrml_lib, a_result, sett
     with pytest.raises(mrml_lib("Recut").RecutError):
         mrml_lib("Recut").Recut(a_result).apply(settings())
     assert a_result.segmentationNode.GetSegmentation().GetMTime() == before
+
+
+def test_what_is_missing_is_looked_for_again_once_it_may_have_been_installed(mrml_lib, a_recut, settings, monkeypatch):
+    core, told = mrml_lib("Core"), mrml_lib("Recut").RecutError
+
+    def refuse():
+        raise core.CoreMissingError("scikit-image is missing")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(core, "importCore", refuse)
+        a_recut.warm()
+        with pytest.raises(told, match="scikit-image is missing"):
+            a_recut.apply(settings())
+    a_recut.apply(settings())
+
+
+def test_a_load_ahead_that_failed_unheard_is_done_again(mrml_lib, a_recut, settings, monkeypatch):
+    core = mrml_lib("Core")
+    with monkeypatch.context() as patched:
+        patched.setattr(core, "importCore", lambda: 1 / 0)
+        a_recut.warm()
+        wait_while_loading(a_recut)
+    a_recut.apply(settings())
+
+
+def test_it_tells_whether_it_is_still_loading(mrml_lib, a_recut, monkeypatch):
+    may_go_on = Event()
+    core = mrml_lib("Core")
+    import_core = core.importCore
+    monkeypatch.setattr(core, "importCore", lambda: may_go_on.wait(10) and import_core())
+    assert not a_recut.isLoading
+    a_recut.warm()
+    assert a_recut.isLoading
+    may_go_on.set()
+    wait_while_loading(a_recut)
+    a_recut.close()
+    assert not a_recut.isLoading
+
+
+def wait_while_loading(recut):
+    end = time.monotonic() + 20
+    while recut.isLoading and time.monotonic() < end:
+        time.sleep(0.005)
+    assert not recut.isLoading
 
 
 def test_a_cut_that_the_model_is_not_calibrated_for_is_told(mrml_lib, add_volume, tmp_path, settings):

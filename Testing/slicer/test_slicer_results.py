@@ -152,6 +152,49 @@ def test_showing_one_result_hides_the_others_of_its_scan(mrml_lib, a_scene, a_re
     assert [bool(node.GetDisplayVisibility()) for node in (a_result.segmentationNode, other.segmentationNode)] == [True, False]
 
 
+@pytest.fixture
+def another_patients(add_volume, mrml_lib, a_result, tmp_path):
+    """A result of the same size, of another scan."""
+    import slicer
+
+    scan = add_volume(slicer.util.arrayFromVolume(a_result.volumeNode), OBLIQUE, "another patient's t1")
+    chosen = mrml_lib("Settings").Settings(model="t1-inpaint")
+    return mrml_lib("Results").importResult(tmp_path / "result", scan, settings=chosen)
+
+
+def test_an_imported_result_is_seen_only_once_it_is_shown(mrml_lib, a_result):
+    assert not a_result.segmentationNode.GetDisplayVisibility()
+    mrml_lib("Results").show(a_result, opacity=0.5)
+    assert a_result.segmentationNode.GetDisplayVisibility()
+
+
+def test_of_another_patient_nothing_stays_in_the_views(mrml_lib, a_scene, a_result, another_patients):
+    results, heatmap = mrml_lib("Results"), mrml_lib("Heatmap")
+    view = a_scene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
+    results.show(a_result, opacity=0.5, showReconstruction=True)
+    heatmap.setColourBar(a_result.heatmapNode, True)
+    results.show(another_patients, opacity=0.5)
+    assert not a_result.segmentationNode.GetDisplayVisibility()
+    assert not heatmap.isColourBarShown(a_result.heatmapNode)
+    assert (view.GetBackgroundVolumeID(), view.GetForegroundVolumeID()) == (
+        another_patients.volumeNode.GetID(),
+        another_patients.heatmapNode.GetID(),
+    )
+    assert another_patients.segmentationNode.GetDisplayVisibility()
+
+
+@pytest.mark.parametrize("part", ["volumeNode", "tableNode", "segmentationNode"])
+def test_a_result_the_user_deleted_a_part_of_is_hidden_too(mrml_lib, a_scene, a_result, another_patients, part):
+    results, heatmap = mrml_lib("Results"), mrml_lib("Heatmap")
+    a_scene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
+    results.show(a_result, opacity=0.5, showReconstruction=True)
+    heatmap.setColourBar(a_result.heatmapNode, True)
+    a_scene.RemoveNode(getattr(a_result, part))
+    results.show(another_patients, opacity=0.5)
+    assert not heatmap.isColourBarShown(a_result.heatmapNode)
+    assert part == "segmentationNode" or not a_result.segmentationNode.GetDisplayVisibility()
+
+
 def test_the_reconstruction_is_shown_behind_and_the_scan_comes_back(mrml_lib, a_scene, a_result):
     results = mrml_lib("Results")
     view = a_scene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")

@@ -130,7 +130,7 @@ def main(scan_path, result_folder, preview_folder, pictures):
     step("05-result", 2)
     ui.findingsTable.selectRow(0)
     step("06-finding-selected")
-    ui.scaleSlider.valueIsChanging.emit(40.0)
+    ui.scaleSlider.valueIsChanging.emit(40.0)  # the stand-in is drawn where it was; Slicer's slider goes along
     step("07-scale-dragged")
     ui.scaleSlider.value = 40.0
     step("08-scale-released", 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import time
@@ -20,7 +21,7 @@ from .detectors import ModelDetector
 from .detectors.inpainting import InpaintingDetector
 from .detectors.predicted import PredictedDetector
 from .devices import pick_device
-from .errors import SettingsError, WeightsError
+from .errors import Cancelled, SettingsError, WeightsError
 from .heatmap.incremental import MEMORY_MB
 from .io import read_labels, read_scan
 from .nets.predictor import LossPredictor
@@ -36,6 +37,7 @@ from .volume import Volume
 from .weights.card import Card
 from .weights.store import DEFAULT_MODEL, find_preview, load_model, with_window
 
+_LOG = logging.getLogger(__name__)
 PREVIEW_READY = "preview ready"  # the stage at which other programs may fetch it
 
 
@@ -66,7 +68,8 @@ def detect(
     stride_mm: multiple of the model's voxels. scale, sigma, min_size, min_volume_ml, rule, segmentation: see
     SegmentSettings. engine, max_memory_mb: see InpaintingDetector; "paper-strict" has no calibrated threshold.
     reconstruct: also give Result.reconstruction. on_preview: called within seconds with the result of the dense predictor,
-    where there is one for this model, before the exact heatmap is begun; then progress says "preview ready".
+    where there is one for this model, before the exact heatmap is begun; then progress says "preview ready". Whatever
+    goes wrong with it, in `on_preview` too, is logged as a warning, and the exact heatmap follows; Cancelled ends all.
     device: auto, cpu, cuda, mps.
 
     Raises BrainInpaintError and its kin, each with one sentence on what to do. Source: Nguyen 2020.
@@ -88,7 +91,10 @@ def detect(
         check_threshold(thresholds, settings)
         if reconstruct:
             _check_rebuilds(detector)
-        previewer = None if on_preview is None else _load_previewer(model, detector, settings)
+        previewer = None
+        if on_preview is not None:
+            with _as_a_courtesy():
+                previewer = _load_previewer(model, detector, settings)
         volume = scan if isinstance(scan, Volume) else read_scan(scan)
         given = read_labels(mask) if isinstance(mask, (str, os.PathLike)) else mask
     _load_ahead()
@@ -104,8 +110,10 @@ def detect(
     begun = 0.1
     if previewer is not None and on_preview is not None:
         begun = 0.15
-        on_preview(_find(previewer, prepared, settings, previewer.card.thresholds, clock.copy(), part_of(progress, 0.1, begun)))
-        progress(begun, PREVIEW_READY)
+        with _as_a_courtesy():
+            first = _find(previewer, prepared, settings, previewer.card.thresholds, clock.copy(), part_of(progress, 0.1, begun))
+            on_preview(first)
+            progress(begun, PREVIEW_READY)
     return _find(detector, prepared, settings, thresholds, clock, part_of(progress, begun, 1.0), reconstruct=reconstruct)
 
 
@@ -163,6 +171,18 @@ def _load_previewer(model: str, detector: ModelDetector, settings: SegmentSettin
     except WeightsError:
         return None
     return previewer
+
+
+@contextmanager
+def _as_a_courtesy() -> Iterator[None]:
+    """A preview that fails, be it for damaged weights or a full memory, is no reason to give up the detection."""
+    try:
+        yield
+    except Cancelled:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        _LOG.warning("There is no preview: %s", reason)
 
 
 def _load_ahead() -> None:

@@ -85,8 +85,8 @@ def nfbs(data: Path, split: str) -> list[Case]:
 def edinburgh(data: Path, split: str) -> list[Case]:
     """Tumours, whole heads (Pernet 2016): one folder per patient; below it one T1 and one labelmap as NIfTI.
 
-    T1 stands in the name of the scan, tumour, tumor, lesion, mask, label or seg in that of the labelmap. The set is shared
-    without labels and partly as DICOM: convert it first, and draw the tumours.
+    T1 stands in the name of the scan, tumour, tumor, lesion, mask, label or seg in that of the labelmap. This layout is ours:
+    convert DICOM first, and draw the tumours where the download brings no labels.
     """
     drawn = r"(tumou?r|lesion|mask|label|seg)"
     found = []
@@ -139,7 +139,7 @@ def _of_split(data: Path, split: str, found: list[Case], shares: dict[str, float
         cases = [by_name[name] for name in names]
     else:
         if not found:
-            raise InputError(f"{data} holds no scan in the layout of this data set; see the README.")
+            raise InputError(f"{data} holds no scan in the layout of this data set; see docs/results/README.md.")
         cases = [case for case in found if split_of(case.person, shares) == split]
         if not cases:
             raise InputError(f"none of the {len(found)} scans below {data} falls into the split {split!r}.")

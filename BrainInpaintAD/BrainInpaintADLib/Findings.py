@@ -12,7 +12,8 @@ import slicer
 import vtk
 from slicer.i18n import tr as _
 
-COLUMNS = ("label", "name", "volume_ml", "mean_heat", "peak_heat", "r_mm", "a_mm", "s_mm", "keep")
+PEAK = ("peak_r_mm", "peak_a_mm", "peak_s_mm")
+COLUMNS = ("label", "name", "volume_ml", "mean_heat", "peak_heat", "r_mm", "a_mm", "s_mm", *PEAK, "keep")
 _TEXT, _WHOLE = ("name",), ("label", "keep")  # the other columns hold decimal numbers
 
 
@@ -31,6 +32,12 @@ class Finding:
     centreRasMm: tuple[float, float, float] | None = None  # world coordinates
     name: str = ""  # of its segment
     keep: bool = True  # False: discarded by the user
+    peakRasMm: tuple[float, float, float] | None = None  # of its hottest voxel, world coordinates
+
+    @property
+    def hottestRasMm(self) -> tuple[float, float, float] | None:
+        """Where to look: at its hottest voxel, or at its centre where that is not known."""
+        return self.peakRasMm or self.centreRasMm
 
 
 def readFindings(path: Path) -> list[Finding]:
@@ -84,11 +91,11 @@ def summary(findings: Sequence[Finding]) -> str:
     volume = sum(finding.volumeMl for finding in kept)
     count = _("1 anomaly") if len(kept) == 1 else _("{count} anomalies").format(count=len(kept))
     text = _("{anomalies}, {volume:.1f} ml").format(anomalies=count, volume=volume)
-    placed = [finding for finding in kept if finding.peakHeat is not None and finding.centreRasMm is not None]
+    placed = [finding for finding in kept if finding.peakHeat is not None and finding.hottestRasMm is not None]
     if not placed:
         return text
     hottest = max(placed, key=lambda finding: finding.peakHeat)
-    return _("{found}; hottest at {place}").format(found=text, place=placeText(hottest.centreRasMm))
+    return _("{found}; hottest at {place}").format(found=text, place=placeText(hottest.hottestRasMm))
 
 
 def placeText(rasMm: tuple[float, float, float]) -> str:
@@ -105,7 +112,7 @@ def _findings(rows: Iterable[dict[str, str]], source: str) -> list[Finding]:
 
 
 def _finding(row: dict[str, str]) -> Finding:
-    centre = tuple(_optional(row, name) for name in ("r_mm", "a_mm", "s_mm"))
+    centre, peak = (tuple(_optional(row, name) for name in names) for names in (("r_mm", "a_mm", "s_mm"), PEAK))
     return Finding(
         label=int(row["label"]),
         volumeMl=float(row["volume_ml"]),
@@ -114,6 +121,7 @@ def _finding(row: dict[str, str]) -> Finding:
         centreRasMm=None if None in centre else centre,
         name=row.get("name") or "",
         keep=row.get("keep", "1") != "0",
+        peakRasMm=None if None in peak else peak,
     )
 
 
@@ -123,6 +131,6 @@ def _optional(row: dict[str, str], name: str) -> float | None:
 
 
 def _cells(finding: Finding) -> dict[str, str | int | float | None]:
-    right, front, top = finding.centreRasMm or (None, None, None)
-    values = (finding.label, finding.name, finding.volumeMl, finding.meanHeat, finding.peakHeat, right, front, top)
+    places = [place or (None, None, None) for place in (finding.centreRasMm, finding.peakRasMm)]
+    values = (finding.label, finding.name, finding.volumeMl, finding.meanHeat, finding.peakHeat, *places[0], *places[1])
     return dict(zip(COLUMNS, (*values, int(finding.keep)), strict=True))

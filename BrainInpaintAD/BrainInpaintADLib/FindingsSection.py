@@ -73,9 +73,9 @@ class FindingsSection:
         if self._result is None or not 0 <= row < len(self._findings):
             return
         label = self._findings[row].label
-        centre = next((now.centreRasMm for now in self._result.findings if now.label == label), None)  # it may have moved
-        if centre is not None:
-            Views.jumpTo(self._result.volumeNode.GetScene(), centre)
+        place = next((now.hottestRasMm for now in self._result.findings if now.label == label), None)  # it may have moved
+        if place is not None:
+            Views.jumpTo(self._result.volumeNode.GetScene(), place)
 
     def _onItem(self, item) -> None:
         if item.column() != _KEEP or self._result is None or not 0 <= item.row() < len(self._findings):
@@ -107,8 +107,8 @@ def _items(finding: Finding) -> list:
     peak, mean = (qt.QTableWidgetItem("" if heat is None else f"{heat:.3f}") for heat in (finding.peakHeat, finding.meanHeat))
     peak.setToolTip(_("Largest heat inside (no unit)"))
     mean.setToolTip(_("Mean heat inside (no unit)"))
-    if finding.centreRasMm is not None:
-        name.setToolTip(_("Lies at {place} (mm)").format(place=placeText(finding.centreRasMm)))
+    if finding.hottestRasMm is not None:
+        name.setToolTip(_("Lies at {place} (mm)").format(place=placeText(finding.hottestRasMm)))
     for item in (name, volume, peak, mean):
         item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable)
     for item in (volume, peak, mean):

@@ -222,4 +222,5 @@ def _finding(row, isKept: bool) -> Finding:
         centreRasMm=(row.r_mm, row.a_mm, row.s_mm),
         name=Segments.nameOf(row.label),
         keep=isKept,
+        peakRasMm=(row.peak_r_mm, row.peak_a_mm, row.peak_s_mm),
     )

@@ -65,6 +65,7 @@ class ResultNodes:
                 finding,
                 name=segmentation.GetSegment(identifiers[finding.label]).GetName(),
                 centreRasMm=_placeNow(self.heatmapNode, finding.centreRasMm),
+                peakRasMm=_placeNow(self.heatmapNode, finding.peakRasMm),
             )
             for finding in Findings.readTable(self.tableNode)
             if finding.label in identifiers

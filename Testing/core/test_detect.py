@@ -217,6 +217,9 @@ def test_findings_are_measured_on_the_volumes(a_result):
         assert finding.volume_ml == pytest.approx(inside.sum() * voxel_ml, abs=1e-3)
         assert finding.mean_heat == pytest.approx(a_result.heatmap.array[inside].mean(), abs=1e-5)
         assert finding.peak_heat == pytest.approx(a_result.heatmap.array[inside].max(), abs=1e-5)
+        hottest = np.argwhere(inside & (a_result.heatmap.array == a_result.heatmap.array[inside].max()))
+        peak = (-finding.peak_r_mm, -finding.peak_a_mm, finding.peak_s_mm)
+        assert np.abs(a_result.labelmap.grid.to_world(hottest) - peak).max(axis=1).min() < 0.01
         assert (finding.first_slice, finding.last_slice) == tuple(np.flatnonzero(inside.any(axis=(1, 2)))[[0, -1]])
 
 

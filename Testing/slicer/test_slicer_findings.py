@@ -17,7 +17,7 @@ def some_findings(findings_lib):
     make = findings_lib.Finding
     return [
         make(1, 12.345, 0.3, 0.5, (31.25, -12.0, 44.5), "Anomaly 1"),
-        make(2, 3.0, 0.25, 0.7, (-5.0, 7.5, -0.125), "cyst, left", keep=False),
+        make(2, 3.0, 0.25, 0.7, (-5.0, 7.5, -0.125), "cyst, left", keep=False, peakRasMm=(-6.0, 9.0, 1.25)),
         make(3, 1.5, None, None, None, "Anomaly 3"),
     ]
 
@@ -83,7 +83,7 @@ def test_what_the_core_wrote_is_read(findings_lib, tmp_path):
 def test_the_sentence_counts_what_is_kept(findings_lib, some_findings):
     summary = findings_lib.summary
     assert summary(some_findings) == "2 anomalies, 13.8 ml; hottest at R 31 A -12 S 44"
-    assert summary([replace(finding, keep=True) for finding in some_findings]).endswith("hottest at R -5 A 8 S 0")
+    assert summary([replace(finding, keep=True) for finding in some_findings]).endswith("hottest at R -6 A 9 S 1")
     assert summary(some_findings[2:]) == "1 anomaly, 1.5 ml"
     assert summary(some_findings[1:2]) == "All findings discarded"
     assert summary([]) == "Nothing found"

@@ -59,9 +59,8 @@ def test_numbers_have_their_unit_in_the_tooltip(ui, name, unit):
     assert unit in getattr(ui, name).toolTip
 
 
-def test_the_table_promises_the_centre_that_the_views_are_moved_to(ui):
-    assert "centre" in ui.findingsTable.toolTip
-    assert "hottest" not in ui.findingsTable.toolTip
+def test_the_table_promises_the_place_that_the_views_are_moved_to(ui):
+    assert "moves the slice views to its hottest place" in ui.findingsTable.toolTip
 
 
 def test_no_text_of_the_panel_is_left_untranslated():

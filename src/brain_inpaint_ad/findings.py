@@ -14,7 +14,10 @@ from .volume import Volume
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One anomaly. Centre of mass in RAS mm, as Slicer shows it; slices: first and last of the scan, counted from 0."""
+    """One anomaly. Places in RAS mm, as Slicer shows them: its centre of mass, and (peak_…) its hottest voxel.
+
+    slices: first and last of the scan, counted from 0.
+    """
 
     label: int
     volume_ml: float
@@ -25,6 +28,9 @@ class Finding:
     peak_heat: float
     first_slice: int
     last_slice: int
+    peak_r_mm: float
+    peak_a_mm: float
+    peak_s_mm: float
 
 
 def list_findings(labelmap: Volume, heatmap: Volume) -> list[Finding]:
@@ -36,7 +42,9 @@ def list_findings(labelmap: Volume, heatmap: Volume) -> list[Finding]:
         inside = labelmap.array[box] == label
         heat = heatmap.array[box][inside]
         corner = np.array([part.start for part in box])
-        left, posterior, superior = labelmap.grid.to_world(np.argwhere(inside) + corner).mean(axis=0)
+        world = labelmap.grid.to_world(np.argwhere(inside) + corner)  # LPS
+        left, posterior, superior = world.mean(axis=0)
+        peak_left, peak_posterior, peak_superior = world[heat.argmax()]
         found.append(
             Finding(
                 label=label,
@@ -48,6 +56,9 @@ def list_findings(labelmap: Volume, heatmap: Volume) -> list[Finding]:
                 peak_heat=round(float(heat.max()), 5),
                 first_slice=box[0].start,
                 last_slice=box[0].stop - 1,
+                peak_r_mm=round(-float(peak_left), 2),
+                peak_a_mm=round(-float(peak_posterior), 2),
+                peak_s_mm=round(float(peak_superior), 2),
             )
         )
     return found

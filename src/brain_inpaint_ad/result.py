@@ -61,7 +61,7 @@ class Result:
 
     @property
     def summary(self) -> str:
-        """One sentence: how many anomalies, how large, and the centre of the one with the hottest voxel."""
+        """One sentence: how many anomalies, how large, and where the hottest voxel of them lies."""
         if not self.findings:
             return "Nothing found"
         total = sum(finding.volume_ml for finding in self.findings)
@@ -250,9 +250,9 @@ def check_output(folder: Path, *, overwrite: bool) -> None:
 
 
 def place_in_words(finding: Finding) -> str:
-    """ "R 31 A −12 S 44": millimetres to the right, front and top."""
-    parts = zip("RAS", (finding.r_mm, finding.a_mm, finding.s_mm), strict=True)
-    return " ".join(f"{letter} {value:.0f}" for letter, value in parts)
+    """ "R 31 A -12 S 44": millimetres to the right, front and top of its hottest voxel."""
+    parts = zip("RAS", (finding.peak_r_mm, finding.peak_a_mm, finding.peak_s_mm), strict=True)
+    return " ".join(f"{letter} {round(value)}" for letter, value in parts)
 
 
 def _settings_as_json(settings: SegmentSettings, threshold: float | None) -> dict[str, Any]:

@@ -35,7 +35,9 @@ _OTHER = (
     ("CT", re.compile(r"(?<![A-Za-z])(?:CTA?|ct)(?![a-z])")),
     ("PET", re.compile(r"(?<![A-Za-z])(?:PET|pet)(?![a-z])")),
 )
-_CONTRAST = re.compile(r"(?<![a-z])(?:t1[-_ ]?(?:ce|c|gd|km|post)(?![a-z])|gad|contrast|post[-_ ]?(?:gd|con))", re.IGNORECASE)
+_CONTRAST = re.compile(  # MRBrainTumor1 and 2 are Slicer's own samples
+    r"(?<![a-z])(?:t1[-_ ]?(?:ce|c|gd|km|post)(?![a-z])|gad|contrast|post[-_ ]?(?:gd|con)|MRBrainTumor)", re.IGNORECASE
+)
 
 
 class ModelsError(ValueError):

@@ -165,6 +165,7 @@ def test_names_of_t1_scans_and_names_that_tell_nothing_raise_no_doubt(models, a_
         ("4 ep2d_dwi_b1000", "DWI"),
         ("PDw", "PD"),
         ("T1_CE", "contrast agent"),
+        ("MRBrainTumor1", "contrast agent"),
         ("BraTS_t1c", "contrast agent"),
         ("T1 post Gd", "contrast agent"),
     ],

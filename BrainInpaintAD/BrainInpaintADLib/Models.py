@@ -91,10 +91,6 @@ class Model:
         return self._latest.method
 
     @property
-    def canPreview(self) -> bool:
-        return bool(self.previewsMm)
-
-    @property
     def canReconstruct(self) -> bool:
         """Whether it rebuilds the brain; predictors of the loss do not."""
         return self.method == _INPAINTING

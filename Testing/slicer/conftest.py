@@ -57,6 +57,15 @@ def a_scene(monkeypatch):
 
 
 @pytest.fixture
+def slicers_modules(a_scene):
+    """The scene with what Slicer's Colors and Segmentations modules bring along."""
+    from known_result import slicer_modules
+
+    with slicer_modules(a_scene):
+        yield
+
+
+@pytest.fixture
 def mrml_lib(a_scene, lib):
     """Imports a part that needs MRML, with a scene there."""
     return lib

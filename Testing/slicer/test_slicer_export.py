@@ -6,13 +6,9 @@ import types
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from known_result import OBLIQUE, QUARTER_TURN, SAGITTAL, TILT, add_result, paint, slicer_modules
+from known_result import OBLIQUE, QUARTER_TURN, SAGITTAL, TILT, add_result, paint
 
-
-@pytest.fixture(autouse=True)
-def slicers_modules(a_scene):
-    with slicer_modules(a_scene):
-        yield
+pytestmark = pytest.mark.usefixtures("slicers_modules")
 
 
 @pytest.fixture

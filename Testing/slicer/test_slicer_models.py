@@ -55,7 +55,7 @@ def a_head(add_volume):
 def test_the_model_that_ships_for_everybody_comes_first_and_has_a_preview(models):
     first = models.listModels()[0]
     assert (first.name, first.modality, 32 in first.windowsMm) == (models.DEFAULT_MODEL, "T1", True)
-    assert first.canPreview
+    assert first.previewsMm
     assert first.canReconstruct
     assert first.card(32).argument == "t1-inpaint-32mm"
     assert first.card(32).path.is_file()
@@ -110,13 +110,13 @@ def test_a_preview_needs_a_dense_predictor_for_the_same_window_and_grid(models, 
     folder = write_card("t1-loss-32mm-dense", **({"method": "dense-loss-prediction"} | dense))
     found = {model.name: model for model in models.listModels(folder)}
     assert found["t1-inpaint-b"].previewsMm == previews
-    assert not found["t1-loss-dense"].canPreview
+    assert not found["t1-loss-dense"].previewsMm
 
 
 def test_a_predictor_in_another_folder_than_the_model_gives_no_preview(models, write_card):
     shipped = write_card("t1-inpaint-32mm")
     mine = write_card("dense", "mine", method="dense-loss-prediction")
-    assert not models.findModel("t1-inpaint", models.listModels(shipped, mine)).canPreview
+    assert not models.findModel("t1-inpaint", models.listModels(shipped, mine)).previewsMm
 
 
 @pytest.mark.parametrize("name", ["", "t1-inpaint", "t1-inpaint-32mm"])

@@ -343,6 +343,7 @@ def test_surfaces_that_were_shown_come_back_after_a_cut(a_real_panel, mrml_lib, 
     panel.logic.parameters().scale = 150.0
     wait_until(lambda: calls["apply"] == 1)
     wait_until(lambda: views.is3DShown(result.segmentationNode))
+    assert calls["apply"] == 1
 
 
 def test_from_the_slider_to_the_segments_and_how_long_it_takes(

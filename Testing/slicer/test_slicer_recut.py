@@ -17,14 +17,9 @@ from known_result import (
     paint,
     put_under,
     save,
-    slicer_modules,
 )
 
-
-@pytest.fixture(autouse=True)
-def slicers_modules(a_scene):
-    with slicer_modules(a_scene):
-        yield
+pytestmark = pytest.mark.usefixtures("slicers_modules")
 
 
 @pytest.fixture
@@ -306,7 +301,7 @@ def test_a_load_ahead_that_failed_unheard_is_done_again(mrml_lib, a_recut, setti
         patched.setattr(core, "importCore", lambda: 1 / 0)
         a_recut.warm()
         wait_while_loading(a_recut)
-    a_recut.apply(settings())
+    assert a_recut.apply(settings()).findings
 
 
 def test_it_tells_whether_it_is_still_loading(mrml_lib, a_recut, monkeypatch):
@@ -349,6 +344,7 @@ def test_a_scene_that_is_closed_during_the_preview_does_no_harm(a_scene, a_pair,
     a_recut.showSlice(settings(), centre_of(a_pair[1], 20))
     a_scene.Clear(0)
     a_recut.close()
+    assert a_scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
 
 
 def test_torch_is_not_imported_for_a_cut(a_pair, a_recut, settings):
@@ -356,26 +352,3 @@ def test_torch_is_not_imported_for_a_cut(a_pair, a_recut, settings):
 
     code = "import sys; from brain_inpaint_ad import load_recut; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
-
-
-def test_a_slice_takes_50_ms_and_a_volume_half_a_second_at_1_mm(mrml_lib, add_volume, a_scene, tmp_path, settings):
-    shape = (155, 240, 240)
-    matrix = np.array([[-1, 0, 0, 120], [0, -1, 0, 120], [0, 0, 1, -77], [0, 0, 0, 1.0]])
-    balls = [((x, y, z), 9.0, 0.7) for x in (0.25, 0.5, 0.75) for y in (0.3, 0.5, 0.7) for z in (0.35, 0.65)]
-    truth = make_result(matrix, shape=shape, balls=balls)
-    save(truth, tmp_path, reconstruction=False)
-    scan = add_volume(truth.prepared.scan.array, matrix, "t1")
-    result = mrml_lib("Results").importResult(tmp_path, scan, settings=settings())
-    recut = mrml_lib("Recut").Recut(result)
-    point = centre_of(truth, truth.model_grid.shape[0] // 3)
-    recut.apply(settings())  # loads and compiles
-    live = [timed(recut.showSlice, settings(scale=scale), point) for scale in np.linspace(20, 300, 30)]
-    whole = [timed(recut.apply, settings(scale=scale)) for scale in (30.0, 60.0, 120.0, 240.0)]
-    assert np.median(live) < 0.05
-    assert np.median(whole) < 0.5
-
-
-def timed(act, *arguments):
-    start = time.perf_counter()
-    act(*arguments)
-    return time.perf_counter() - start

@@ -12,15 +12,10 @@ from known_result import (
     put_under,
     reloaded,
     save,
-    slicer_modules,
     through_mrb,
 )
 
-
-@pytest.fixture(autouse=True)
-def slicers_modules(a_scene):
-    with slicer_modules(a_scene):
-        yield
+pytestmark = pytest.mark.usefixtures("slicers_modules")
 
 
 @pytest.fixture

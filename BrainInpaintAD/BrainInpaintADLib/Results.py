@@ -19,7 +19,7 @@ from .Settings import Settings
 SCAN, SEGMENTATION, RECONSTRUCTION, FINDINGS, RECUT = (  # roles of the references on the heatmap node
     f"BrainInpaintAD.{role}" for role in ("scan", "segmentation", "reconstruction", "findings", "recut")
 )
-_MODEL, _WINDOW, _PREVIEW, _SUMMARY, _KEY, _PLACE = (  # attributes of the heatmap node
+_MODEL, _WINDOW, _PREVIEW, _SUMMARY, KEY, _PLACE = (  # attributes of the heatmap node
     f"BrainInpaintAD.{name}" for name in ("model", "windowMm", "isPreview", "summary", "key", "place")
 )
 _EVERY = 7  # voxels: of these a scan's fingerprint is made, in a millisecond
@@ -120,7 +120,7 @@ def importResult(
             (_MODEL, settings.model),
             (_WINDOW, f"{settings.windowMm:g}"),
             (_PREVIEW, "1" if isPreview else "0"),
-            (_KEY, fingerprint(volumeNode)),
+            (KEY, fingerprint(volumeNode)),
             (_PLACE, place),
         ):
             heatmapNode.SetAttribute(attribute, text)
@@ -136,7 +136,7 @@ def resultOf(heatmapNode: slicer.vtkMRMLScalarVolumeNode | None) -> ResultNodes 
     if heatmapNode is None or heatmapNode.GetScene() is None:
         return None
     nodes = [heatmapNode.GetNodeReference(role) for role in (SCAN, SEGMENTATION, FINDINGS, RECONSTRUCTION, RECUT)]
-    if heatmapNode.GetAttribute(_KEY) is None or None in nodes[:3] or heatmapNode.GetImageData() is None:
+    if heatmapNode.GetAttribute(KEY) is None or None in nodes[:3] or heatmapNode.GetImageData() is None:
         return None
     return ResultNodes(heatmapNode, *nodes)
 
@@ -151,7 +151,7 @@ def findResult(volumeNode: slicer.vtkMRMLScalarVolumeNode | None, *, model: str,
     if not fitting:
         return None
     key = fingerprint(volumeNode)
-    return next((result for result in reversed(fitting) if result.heatmapNode.GetAttribute(_KEY) == key), None)
+    return next((result for result in reversed(fitting) if result.heatmapNode.GetAttribute(KEY) == key), None)
 
 
 def resultsOf(volumeNode: slicer.vtkMRMLScalarVolumeNode | None) -> list[ResultNodes]:
@@ -255,7 +255,7 @@ def _roots(scene: slicer.vtkMRMLScene) -> list[slicer.vtkMRMLScalarVolumeNode]:
     """The heatmap nodes of all results, oldest first, also of those the user deleted parts of."""
     count = scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")
     nodes = (scene.GetNthNodeByClass(number, "vtkMRMLScalarVolumeNode") for number in range(count))
-    return [node for node in nodes if node.GetAttribute(_KEY) is not None]
+    return [node for node in nodes if node.GetAttribute(KEY) is not None]
 
 
 def _hide(heatmapNode: slicer.vtkMRMLScalarVolumeNode) -> None:

@@ -8,10 +8,8 @@ from slicer.i18n import tr as _
 
 from .Models import Model
 from .Parameters import Parameters
-from .Results import SCAN, ResultNodes
+from .Results import KEY, SCAN, ResultNodes
 from .States import State
-
-_KEY = "BrainInpaintAD.key"  # attribute of every heatmap, see Results; it stays when the scan is deleted
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,7 @@ class Situation:
     def scanRefusal(self) -> str:
         """Why the chosen volume is no scan to look for anomalies in; "" when it may be one."""
         scan = self.parameters.scan if self.hasScan else None
-        if scan is None or (scan.GetAttribute(_KEY) is None and scan.GetNodeReferenceID(SCAN) is None):
+        if scan is None or (scan.GetAttribute(KEY) is None and scan.GetNodeReferenceID(SCAN) is None):
             return ""
         return _("'{name}' was made by this module; choose the scan itself.").format(name=scan.GetName())
 

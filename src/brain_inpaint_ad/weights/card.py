@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,9 @@ METHODS = ("inpainting", "loss-prediction", "dense-loss-prediction")
 class Card:
     """One model. All of it is plain JSON.
 
-    method: one of METHODS, says which detector reads it; modality: what scans it knows; window_mm: side γ;
-    width, depth, max_width: channels of the first level, poolings, most channels of any level (None: doubled each time);
+    method: one of METHODS, says which detector reads it; modality: what scans it knows; window_mm: side γ, 0 for methods
+    without windows; width, depth, max_width: of a U-Net, channels of the first level, poolings, most channels of any level
+    (None: doubled each time), 0 for other networks; network: settings of those, as their own dataclass names them;
     spacing_mm, rows, columns: the model grid; minmax: how window losses are normalised (heatmap.losses);
     thresholds: least heat of an anomalous region, by the share of healthy brain it lets through (see evaluation.thresholds);
     training: data, licence, split, iterations, command; healthy_validation: figures on scans never trained on;
@@ -46,6 +47,7 @@ class Card:
     thresholds: dict[str, float]
     healthy_validation: dict[str, Any]
     sha256: str
+    network: dict[str, Any] = field(default_factory=dict)
 
     @property
     def grid(self) -> GridSettings:
@@ -63,7 +65,10 @@ class Card:
 
     def to_json(self) -> str:
         """Readable JSON."""
-        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+        content = asdict(self)
+        if not self.network:
+            del content["network"]
+        return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
 def read_card(path: Path) -> Card:
@@ -73,9 +78,10 @@ def read_card(path: Path) -> Card:
     except (OSError, ValueError) as error:
         kind = type(error).__name__
         raise WeightsError(f"the model card {path} cannot be read ({kind}); install the model again.") from error
-    names = {field.name for field in fields(Card)}
-    if not isinstance(content, dict) or set(content) != names:
-        odd = sorted(names ^ set(content)) if isinstance(content, dict) else ["no object"]
+    names = {entry.name for entry in fields(Card)}
+    needed = {entry.name for entry in fields(Card) if entry.default_factory is MISSING}
+    if not isinstance(content, dict) or not needed <= set(content) <= names:
+        odd = sorted((needed - set(content)) | (set(content) - names)) if isinstance(content, dict) else ["no object"]
         raise WeightsError(f"{path} is no model card of this version (differing: {', '.join(odd)}); update the model.")
     card = Card(**content)
     if card.method not in METHODS or card.minmax not in MINMAX:

@@ -12,20 +12,17 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from threading import Thread
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from . import __version__
-from .detectors import ModelDetector
+from .detectors import ModelDetector, Rebuilder
 from .detectors.inpainting import InpaintingDetector
-from .detectors.predicted import PredictedDetector
-from .devices import pick_device
+from .detectors.load import load_detector
 from .errors import Cancelled, SettingsError, WeightsError
 from .heatmap.incremental import MEMORY_MB
 from .io import read_labels, read_scan
-from .nets.predictor import LossPredictor
-from .nets.unet import UNet
 from .prepare import Prepared, prepare
 from .prepare.modality import check_t1
 from .progress import Progress, part_of, silent
@@ -35,7 +32,7 @@ from .segmentation.regions import check_kernel
 from .segmentation.select import SegmentSettings
 from .volume import Volume
 from .weights.card import Card
-from .weights.store import DEFAULT_MODEL, find_preview, load_model, with_window
+from .weights.store import DEFAULT_MODEL, find_preview
 
 _LOG = logging.getLogger(__name__)
 PREVIEW_READY = "preview ready"  # the stage at which other programs may fetch it
@@ -56,6 +53,7 @@ def detect(
     segmentation: str = "slices",
     engine: str = "incremental",
     max_memory_mb: float = MEMORY_MB,
+    latent_steps: int | None = None,
     reconstruct: bool = False,
     on_preview: Callable[[Result], None] | None = None,
     device: str = "auto",
@@ -67,10 +65,10 @@ def detect(
     recognised and a whole head goes through deepbet. window_mm: must be a size the model has (default: the model's).
     stride_mm: multiple of the model's voxels. scale, sigma, min_size, min_volume_ml, rule, segmentation: see
     SegmentSettings. engine, max_memory_mb: see InpaintingDetector; "paper-strict" has no calibrated threshold.
-    reconstruct: also give Result.reconstruction. on_preview: called within seconds with the result of the dense predictor,
-    where there is one for this model, before the exact heatmap is begun; then progress says "preview ready". Whatever
-    goes wrong with it, in `on_preview` too, is logged as a warning, and the exact heatmap follows; Cancelled ends all.
-    device: auto, cpu, cuda, mps.
+    latent_steps: of AnoGAN's search (default: 500). reconstruct: also give Result.reconstruction.
+    on_preview: called within seconds with the result of the dense predictor, where there is one for this model, before the
+    exact heatmap is begun; then progress says "preview ready". Whatever goes wrong with it, in `on_preview` too, is logged
+    as a warning, and the exact heatmap follows; Cancelled ends all. device: auto, cpu, cuda, mps.
 
     Raises BrainInpaintError and its kin, each with one sentence on what to do. Source: Nguyen 2020.
     """
@@ -81,7 +79,13 @@ def detect(
     check_kernel(settings)
     with clock.stage("load"):
         detector = load_detector(
-            model, window_mm=window_mm, stride_mm=stride_mm, engine=engine, max_memory_mb=max_memory_mb, device=device
+            model,
+            window_mm=window_mm,
+            stride_mm=stride_mm,
+            engine=engine,
+            max_memory_mb=max_memory_mb,
+            latent_steps=latent_steps,
+            device=device,
         )
         thresholds = detector.card.thresholds
         if detector.minmax != detector.card.minmax:
@@ -130,7 +134,7 @@ def _find(
     """From a prepared scan to its anomalies."""
     heating, reconstruction = part_of(progress, 0.0, 0.94), None
     with clock.stage("heatmap"):
-        if reconstruct and isinstance(detector, InpaintingDetector):
+        if reconstruct and isinstance(detector, Rebuilder):
             heat, expected = detector.explained(prepared, progress=heating)
             reconstruction = prepared.to_scan(prepared.in_scan_units(expected), "reconstruction")
         else:
@@ -152,8 +156,8 @@ def _find(
 
 def _check_rebuilds(detector: ModelDetector) -> None:
     """Raises SettingsError when there will be no reconstruction to show."""
-    if not isinstance(detector, InpaintingDetector):
-        raise SettingsError(f"the model {detector.card.name} predicts losses and rebuilds nothing; drop --reconstruction.")
+    if not isinstance(detector, Rebuilder):
+        raise SettingsError(f"the model {detector.card.name} rebuilds nothing; drop --reconstruction.")
     if detector.engine == "paper-strict":
         raise SettingsError("--engine paper-strict keeps no intensities; drop --reconstruction or choose another engine.")
 
@@ -194,28 +198,6 @@ def _load_ahead() -> None:
             felzenszwalb(np.eye(4))
 
     Thread(target=load, name="load ahead", daemon=True).start()
-
-
-def load_detector(
-    model: str = DEFAULT_MODEL,
-    *,
-    window_mm: float | None = None,
-    stride_mm: float = 4.0,
-    engine: str = "incremental",
-    max_memory_mb: float = MEMORY_MB,
-    device: str = "auto",
-) -> ModelDetector:
-    """A detector ready to run. Raises WeightsError or SettingsError."""
-    where = pick_device(device)
-    network, card = load_model(with_window(model, window_mm))
-    if not max_memory_mb > 0:
-        raise SettingsError(f"the memory must be above 0 MB, got {max_memory_mb:g}.")
-    card.windows(stride_mm)  # a stride that does not fit is refused before the work starts
-    if card.method == "inpainting":
-        return InpaintingDetector(cast(UNet, network), card, where, stride_mm, engine, max_memory_mb)
-    if engine != "incremental":
-        raise SettingsError(f"the model {card.name} predicts losses and rebuilds nothing; leave --engine away.")
-    return PredictedDetector(cast(LossPredictor | UNet, network), card, where, stride_mm, max_memory_mb)
 
 
 def _check_modality(prepared: Prepared, card: Card) -> None:

@@ -67,6 +67,9 @@ def detect(
         ),
     ] = Engine.incremental,
     max_memory: Annotated[float, typer.Option(help="MB that slices' features may take while windows are rebuilt.")] = 1000.0,
+    latent_steps: Annotated[
+        int | None, typer.Option(help="AnoGAN only: steps of the search for the nearest healthy slice. [default: 500]")
+    ] = None,
     reconstruction: Annotated[
         bool, typer.Option("--reconstruction", help="Also write reconstruction.nii.gz: what the model expected to see.")
     ] = False,
@@ -111,6 +114,7 @@ def detect(
             segmentation=segmentation.value,
             engine=engine.value,
             max_memory_mb=max_memory,
+            latent_steps=latent_steps,
             reconstruct=reconstruction,
             on_preview=None if preview is None else save_preview,
             device=device,

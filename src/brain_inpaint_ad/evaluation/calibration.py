@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from ..detectors.baselines import IntensityDetector
+from ..detectors.load import load_detector
 from ..errors import InputError
 from ..io import read_scan
-from ..pipeline import load_detector
 from ..prepare import Prepared, prepare
 from ..progress import Progress, part_of, silent
 from ..result import threshold_name

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import __version__
+from ..detectors.load import load_detector
 from ..errors import InputError, OutputError, SettingsError
 from ..files import write_atomically
-from ..pipeline import load_detector
 from ..prepare import PREPARATION, GridSettings
 from ..progress import Progress, part_of, silent
 from ..result import threshold_name

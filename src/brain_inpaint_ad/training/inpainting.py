@@ -52,7 +52,7 @@ class InpaintingSettings:
     @property
     def grid(self) -> GridSettings:
         """The papers' field of 256 × 192 mm at this spacing."""
-        return GridSettings(spacing_mm=self.spacing_mm, rows=round(256 / self.spacing_mm), columns=round(192 / self.spacing_mm))
+        return GridSettings.at(self.spacing_mm)
 
     @property
     def window_pixels(self) -> int:

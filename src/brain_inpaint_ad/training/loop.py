@@ -94,6 +94,11 @@ def generator_of(seed: int, iteration: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed * 1_000_000_007 + iteration)
 
 
+def steps_done(optimiser: torch.optim.Optimizer) -> int:
+    """Updates it has made, those of a resumed run's earlier parts included."""
+    return max((int(state["step"]) for state in optimiser.state.values()), default=0)
+
+
 def save(state: State, iteration: int, path: Path) -> None:
     """Write the checkpoint under a temporary name, then move it into place."""
     content = {

@@ -14,7 +14,12 @@ from ..heatmap.losses import MINMAX
 from ..heatmap.windows import WindowSettings
 from ..prepare import GridSettings
 
-METHODS = ("inpainting", "loss-prediction", "dense-loss-prediction")
+METHODS = (
+    "inpainting",
+    "loss-prediction",
+    "dense-loss-prediction",
+    "anogan",
+)
 
 
 @dataclass(frozen=True, kw_only=True)

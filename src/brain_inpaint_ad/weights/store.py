@@ -15,9 +15,9 @@ from torch import nn
 
 from ..errors import SettingsError, WeightsError
 from ..files import write_atomically
-from ..nets.predictor import LossPredictor
-from ..nets.unet import UNet, UNetSettings
+from ..nets.unet import UNet
 from .card import Card, read_card, sha256_of
+from .networks import make_network
 
 SHIPPED = Path(__file__).parent / "shipped"
 DEFAULT_MODEL = "t1-inpaint-32mm"
@@ -59,6 +59,8 @@ def with_window(name: str, window_mm: float | None) -> str:
     if window_mm is None:
         return name
     sizes = windows_of(name)
+    if window_mm not in sizes and 0.0 in sizes:
+        raise SettingsError(f"the model {find_model(name).stem} looks at whole slices; leave the window away.")
     if window_mm not in sizes:
         there = ", ".join(f"{size:g}" for size in sizes)
         raise SettingsError(f"the model {find_model(name).stem} was trained for windows of {there} mm, not {window_mm:g} mm.")
@@ -92,12 +94,12 @@ def load_model(name: str) -> tuple[nn.Module, Card]:
     card = read_card(path.with_suffix(".json"))
     if sha256_of(path) != card.sha256:
         raise WeightsError(f"{path} is not the file its card describes (SHA-256 differs); install the model again.")
-    network = _network(card)
+    network = make_network(card)
     try:
         stored = load_file(path)
         network.load_state_dict({key: t.float() if t.is_floating_point() else t for key, t in stored.items()})
     except (SafetensorError, RuntimeError, OSError) as error:
-        what = "R" if card.method == "loss-prediction" else f"a U-Net of width {card.width} and depth {card.depth}"
+        what = f"a U-Net of width {card.width} and depth {card.depth}" if card.width else f"a network for {card.method}"
         raise WeightsError(f"{path} does not hold {what}, as its card says; install the model again.") from error
     if not all(torch.isfinite(value).all() for value in network.state_dict().values()):
         raise WeightsError(f"{path} holds NaN or infinite weights; install the model again.")
@@ -110,12 +112,6 @@ def load_generator(name: str) -> tuple[UNet, Card]:
     if card.method != "inpainting" or not isinstance(network, UNet):
         raise WeightsError(f"{card.name} is no generator (its method is {card.method}); name an inpainting model.")
     return network, card
-
-
-def _network(card: Card) -> nn.Module:
-    if card.method == "loss-prediction":
-        return LossPredictor()
-    return UNet(UNetSettings(width=card.width, depth=card.depth, max_width=card.max_width))
 
 
 def save_model(network: nn.Module, path: Path, make_card: Callable[[str], Card]) -> Card:

@@ -1,0 +1,69 @@
+"""`brain-inpaint-ad train anogan`: methods that rebuild whole slices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..progress import Progress
+from .run import ProgressStyle, run
+from .train import SAVE_PATIENCE_S, app
+
+Data = Annotated[Path, typer.Option(help="Folder of healthy NIfTI scans, with subjects.csv in it or above it.")]
+Out = Annotated[Path, typer.Option(help="Folder of the run: checkpoint, TensorBoard, pictures, weights.")]
+Iterations = Annotated[int, typer.Option(help="Batches of 8 to see in all.")]
+Minutes = Annotated[float | None, typer.Option(help="Stop after this time; --resume goes on.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in the folder.")]
+Subjects = Annotated[Path | None, typer.Option(help="CSV of scans and their split (train, validation, test).")]
+Seed = Annotated[int, typer.Option(help="Seed of weights, slices and noise.")]
+Name = Annotated[str | None, typer.Option(help="Name of the model in its card. [default: the folder's]")]
+Note = Annotated[str, typer.Option(help="Source and licence of the data, for the model's card.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Style = Annotated[ProgressStyle, typer.Option(help="bar, jsonl or none.")]
+
+
+@app.command()
+def anogan(
+    data: Data,
+    out: Out,
+    iterations: Iterations = 60_000,
+    max_minutes: Minutes = None,
+    resume: Resume = False,
+    subjects: Subjects = None,
+    seed: Seed = 0,
+    width: Annotated[int, typer.Option(help="Channels of the finest maps.")] = 16,
+    latent: Annotated[int, typer.Option(help="Length of the latent vector.")] = 64,
+    name: Name = None,
+    data_note: Note = "",
+    device: Device = "auto",
+    progress: Style = ProgressStyle.bar,
+) -> None:
+    """Train the GAN of AnoGAN (Schlegl 2017): healthy slices from noise."""
+
+    def work(report: Progress) -> int:
+        from ..training.anogan import AnoGanSettings, train
+
+        return train(
+            data,
+            out,
+            settings=AnoGanSettings(width=width, latent=latent, seed=seed),
+            iterations=iterations,
+            max_minutes=max_minutes,
+            resume=resume,
+            subjects=subjects,
+            device=device,
+            name=name,
+            data_note=data_note,
+            progress=report,
+        )
+
+    _train(work, out, progress)
+
+
+def _train(work: Callable[[Progress], int], out: Path, progress: ProgressStyle) -> None:
+    done = run(work, progress, patience_s=SAVE_PATIENCE_S)
+    if progress is not ProgressStyle.jsonl:
+        typer.echo(f"{done} iterations done; weights are in {out}/model.safetensors; next: brain-inpaint-ad calibrate.")

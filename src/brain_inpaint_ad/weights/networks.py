@@ -1,0 +1,33 @@
+"""Which network a card describes: one line per method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import nn
+
+from ..errors import SettingsError, WeightsError
+from ..nets.gan import Gan, GanSettings
+from ..nets.predictor import LossPredictor
+from ..nets.unet import UNet, UNetSettings
+from .card import Card
+
+
+def make_network(card: Card) -> nn.Module:
+    """The network with fresh weights. Raises WeightsError when the card's settings are none."""
+    try:
+        return _NETWORKS[card.method](card)
+    except (TypeError, SettingsError) as error:
+        raise WeightsError(f"the card of {card.name} describes no network of this version ({error}); update it.") from error
+
+
+def _unet(card: Card) -> nn.Module:
+    return UNet(UNetSettings(width=card.width, depth=card.depth, max_width=card.max_width))
+
+
+_NETWORKS: dict[str, Callable[[Card], nn.Module]] = {  # by card.METHODS; the detectors are in pipeline
+    "inpainting": _unet,
+    "loss-prediction": lambda card: LossPredictor(),
+    "dense-loss-prediction": _unet,
+    "anogan": lambda card: Gan(GanSettings(**card.network)),
+}

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import benchmark, calibrate, compare, detect, evaluate, models, phantom, train, train_slices  # noqa: F401 (adds its commands to train)
+from . import benchmark, calibrate, compare, detect, evaluate, models, phantom, train, train_evidence, train_slices  # noqa: F401 (adds its commands to train)
 
 # Beside a busy program OpenMP's long spinning waits made torch up to 50 times slower; short ones cost 5 % on free cores
 # (docs/benchmarks). libgomp reads this when torch is loaded.

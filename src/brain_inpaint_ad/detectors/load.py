@@ -14,10 +14,12 @@ from ..heatmap.incremental import MEMORY_MB
 from ..weights.card import Card
 from ..weights.store import DEFAULT_MODEL, load_model, with_window
 from . import ModelDetector
+from .evidence import EvidenceDetector
 from .inpainting import InpaintingDetector
 from .latent import SearchSettings
 from .predicted import PredictedDetector
 from .reconstruction import ReconstructionDetector
+from .surprise import SurpriseDetector
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,14 @@ def _predicted(network: Any, card: Card, wishes: _Wishes) -> ModelDetector:
     return PredictedDetector(network, card, wishes.device, wishes.stride_mm, wishes.memory_mb)
 
 
+def _evidence(network: Any, card: Card, wishes: _Wishes) -> ModelDetector:
+    return EvidenceDetector(network, card, wishes.device)
+
+
+def _surprise(network: Any, card: Card, wishes: _Wishes) -> ModelDetector:
+    return SurpriseDetector(network, card, wishes.device, wishes.stride_mm, wishes.memory_mb)
+
+
 def _anogan(network: Any, card: Card, wishes: _Wishes) -> ModelDetector:
     search = SearchSettings() if wishes.latent_steps is None else SearchSettings(steps=wishes.latent_steps)
     return ReconstructionDetector(network, card, wishes.device, search)
@@ -48,6 +58,8 @@ _DETECTORS: dict[str, Callable[[Any, Card, _Wishes], ModelDetector]] = {  # by c
     "inpainting": _inpainting,
     "loss-prediction": _predicted,
     "dense-loss-prediction": _predicted,
+    "evidence": _evidence,
+    "surprise": _surprise,
     "anogan": _anogan,
 }
 

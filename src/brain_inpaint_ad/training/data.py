@@ -44,6 +44,15 @@ class Slices:
         return len(self.images)
 
 
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """A prepared scan. image: float16 (slices, rows, columns) in [0, 1]; brain: bool, same shape."""
+
+    name: str
+    image: Array
+    brain: Array
+
+
 def find_subjects(data: Path, table: Path | None = None) -> list[Subject]:
     """Scans below `data` that a CSV lists, with their split.
 
@@ -70,18 +79,25 @@ def find_subjects(data: Path, table: Path | None = None) -> list[Subject]:
     return present
 
 
+def load_scans(subjects: list[Subject], cache: Path, grid: GridSettings, *, progress: Progress = silent) -> list[Scan]:
+    """All subjects, each prepared once and kept in `cache`."""
+    scans = []
+    for done, subject in enumerate(subjects):
+        progress(done / len(subjects), f"preparing {subject.name}")
+        scans.append(Scan(subject.name, *_prepared(subject, cache, grid)))
+    return scans
+
+
 def load_slices(
     subjects: list[Subject], cache: Path, *, grid: GridSettings | None = None, progress: Progress = silent
 ) -> Slices:
-    """Prepared slices of all subjects that show enough brain; each scan is prepared once and kept in `cache`."""
+    """Prepared slices of all subjects that show enough brain."""
     grid = grid or GridSettings()
     images, brains = [], []
-    for done, subject in enumerate(subjects):
-        progress(done / len(subjects), f"preparing {subject.name}")
-        image, brain = _prepared(subject, cache, grid)
-        shown = brain.sum(axis=(1, 2)) * grid.spacing_mm**2 >= MIN_BRAIN_MM2
-        images.append(image[shown])
-        brains.append(brain[shown])
+    for scan in load_scans(subjects, cache, grid, progress=progress):
+        shown = scan.brain.sum(axis=(1, 2)) * grid.spacing_mm**2 >= MIN_BRAIN_MM2
+        images.append(scan.image[shown])
+        brains.append(scan.brain[shown])
     return Slices(torch.from_numpy(np.concatenate(images)), torch.from_numpy(np.concatenate(brains)))
 
 

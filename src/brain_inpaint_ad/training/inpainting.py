@@ -80,7 +80,7 @@ def build(settings: InpaintingSettings, device: torch.device, *, start: UNet | N
         generator = UNet(UNetSettings(width=settings.width, depth=settings.depth, max_width=settings.max_width))
         critic = Critic()
     if start is not None:
-        _begin_with(generator, start)
+        begin_with(generator, start)
     generator.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     critic.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     # β₁ = 0.5 is usual for GANs (Radford 2016); the paper names only the rates.
@@ -92,10 +92,11 @@ def build(settings: InpaintingSettings, device: torch.device, *, start: UNet | N
     )
 
 
-def _begin_with(generator: UNet, start: UNet) -> None:
-    given = start.state_dict()
+def begin_with(generator: UNet, start: UNet, *, but: tuple[str, ...] = ()) -> None:
+    """Copy the weights of `start`, all `but` the named ones. Raises SettingsError when the shapes differ."""
+    own, given = generator.state_dict(), start.state_dict()
     try:
-        generator.load_state_dict({key: given[key] for key in generator.state_dict()})
+        generator.load_state_dict({key: own[key] if key in but else given[key] for key in own})
     except (KeyError, RuntimeError) as error:
         have, want = (" + ".join(map(str, settings.channels)) for settings in (start.settings, generator.settings))
         raise SettingsError(

@@ -14,12 +14,14 @@ from typing import Any, Protocol
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..errors import Cancelled, SettingsError, TrainingError
 from ..files import write_atomically
 from ..progress import Progress, silent
 
 CHECKPOINT = "checkpoint.pt"
+AVERAGED = 0.998  # what stays of a running mean after an iteration
 
 
 class Logger(Protocol):
@@ -87,6 +89,11 @@ def run(
         raise
     save(state, iteration, folder / CHECKPOINT)
     return iteration
+
+
+def averaged(network: nn.Module) -> AveragedModel:
+    """A running mean of a network's weights and BatchNorm statistics: steadier than the weights of any one iteration."""
+    return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(AVERAGED), use_buffers=True)
 
 
 def generator_of(seed: int, iteration: int) -> torch.Generator:

@@ -33,12 +33,18 @@ def run_folder(out: Path, *, resume: bool) -> Path:
     return out
 
 
-def load_splits(listed: list[Subject], cache: Path, grid: GridSettings, *, progress: Progress) -> tuple[Slices, Slices]:
-    """Prepared slices of the splits train and validation. Raises TrainingError when one is empty."""
+def split_members(listed: list[Subject]) -> dict[str, list[Subject]]:
+    """Subjects of the splits train and validation. Raises TrainingError when one is empty."""
     chosen = {split: [s for s in listed if s.split == split] for split in ("train", "validation")}
     for split, members in chosen.items():
         if not members:
             raise TrainingError(f"the subject table has no scans in the split {split}; both train and validation are needed.")
+    return chosen
+
+
+def load_splits(listed: list[Subject], cache: Path, grid: GridSettings, *, progress: Progress) -> tuple[Slices, Slices]:
+    """Prepared slices of the splits train and validation. Raises TrainingError when one is empty."""
+    chosen = split_members(listed)
     share = len(chosen["train"]) / (len(chosen["train"]) + len(chosen["validation"]))
     return (
         load_slices(chosen["train"], cache, grid=grid, progress=part_of(progress, 0, share)),

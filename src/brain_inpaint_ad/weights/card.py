@@ -15,6 +15,8 @@ from ..heatmap.windows import WindowSettings
 from ..prepare import GridSettings
 
 METHODS = (
+    "evidence",
+    "surprise",
     "inpainting",
     "loss-prediction",
     "dense-loss-prediction",

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from torch import nn
 
 from ..errors import SettingsError, WeightsError
+from ..nets.evidence import EvidenceNet, EvidenceSettings
 from ..nets.gan import Gan, GanSettings
 from ..nets.predictor import LossPredictor
 from ..nets.unet import UNet, UNetSettings
@@ -29,5 +30,7 @@ _NETWORKS: dict[str, Callable[[Card], nn.Module]] = {  # by card.METHODS; the de
     "inpainting": _unet,
     "loss-prediction": lambda card: LossPredictor(),
     "dense-loss-prediction": _unet,
+    "surprise": lambda card: UNet(UNetSettings(width=card.width, depth=card.depth, outputs=4)),
+    "evidence": lambda card: EvidenceNet(EvidenceSettings(**card.network)),
     "anogan": lambda card: Gan(GanSettings(**card.network)),
 }

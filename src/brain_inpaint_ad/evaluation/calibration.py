@@ -57,7 +57,7 @@ def calibrate(
     thresholds = _thresholds(cuts["model"])
     healthy: dict[str, Any] = {
         "scans": [subject.name for subject in chosen],
-        "stride_mm": stride_mm,
+        "stride_mm": detector.stride_mm,
         "intensity_baseline_thresholds": _thresholds(cuts["intensity"]),
         **_let_through(cuts["model"]["slices"], thresholds[threshold_name("slices")], detector.card.spacing_mm**3),
     }

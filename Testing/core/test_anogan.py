@@ -27,7 +27,12 @@ def trained(a_healthy_folder, tmp_path_factory):
 
 @pytest.fixture
 def a_gan():
+    """Its BatchNorms know what they see, so that other z give other slices."""
     gan, _ = build(AnoGanSettings(spacing_mm=4.0, width=4, latent=3), torch.device("cpu"))
+    rng = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for _ in range(40):
+            gan(torch.randn(16, 3, generator=rng))
     return gan.eval()
 
 

@@ -44,11 +44,16 @@ def _anogan(network: Any, card: Card, wishes: _Wishes) -> ModelDetector:
     return ReconstructionDetector(network, card, wishes.device, search)
 
 
+def _one_pass(network: Any, card: Card, wishes: _Wishes) -> ModelDetector:
+    return ReconstructionDetector(network, card, wishes.device)
+
+
 _DETECTORS: dict[str, Callable[[Any, Card, _Wishes], ModelDetector]] = {  # by card.METHODS; networks: weights.networks
     "inpainting": _inpainting,
     "loss-prediction": _predicted,
     "dense-loss-prediction": _predicted,
     "anogan": _anogan,
+    "autoencoder": _one_pass,
 }
 
 

@@ -1,4 +1,4 @@
-"""The two losses of Nguyen 2020, and how their signs are read.
+"""The two losses of Nguyen 2020, and how their signs are read; the prior of variational autoencoders.
 
 Equations 2 to 4 and Algorithm 1 do not agree as printed. Line 10 of the algorithm updates G along
 −∇ λ_rec L_rec + λ_adv L_adv; without parentheses G would *increase* log(1 − D(x̂)), that is help D. Line 11 updates D
@@ -30,3 +30,9 @@ def critic_loss(logits_of_real: Tensor, logits_of_fake: Tensor) -> Tensor:
     real = functional.binary_cross_entropy_with_logits(logits_of_real, torch.ones_like(logits_of_real))
     fake = functional.binary_cross_entropy_with_logits(logits_of_fake, torch.zeros_like(logits_of_fake))
     return real + fake
+
+
+def kl_to_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """D_KL(N(mean, exp(log_variance)) ‖ N(0, I)), summed over each z (Kingma 2014, appendix B): (batch, …) to (batch,)."""
+    parts = mean.square() + log_variance.exp() - 1 - log_variance
+    return parts.flatten(1).sum(dim=1) / 2

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from torch import nn
 
 from ..errors import SettingsError, WeightsError
+from ..nets.autoencoder import Autoencoder, AutoencoderSettings
 from ..nets.gan import Gan, GanSettings
 from ..nets.predictor import LossPredictor
 from ..nets.unet import UNet, UNetSettings
@@ -30,4 +31,5 @@ _NETWORKS: dict[str, Callable[[Card], nn.Module]] = {  # by card.METHODS; the de
     "loss-prediction": lambda card: LossPredictor(),
     "dense-loss-prediction": _unet,
     "anogan": lambda card: Gan(GanSettings(**card.network)),
+    "autoencoder": lambda card: Autoencoder(AutoencoderSettings(**card.network)),
 }

@@ -108,7 +108,8 @@ def test_each_player_learns_from_its_own_loss_alone(moving, still):
 
 def test_a_generator_learns_what_its_slices_should_look_like():
     """Bright left halves: after some steps its slices are brighter on the left."""
-    gan, optimisers = build(AnoGanSettings(spacing_mm=4.0, width=4, latent=2), torch.device("cpu"))
+    quick = AnoGanSettings(spacing_mm=4.0, width=4, latent=2, rate_generator=5e-3, rate_critic=5e-3)
+    gan, optimisers = build(quick, torch.device("cpu"))
     image = torch.zeros(8, 1, 64, 48)
     image[..., :24] = 0.9
     for i in range(40):

@@ -54,6 +54,7 @@ _DETECTORS: dict[str, Callable[[Any, Card, _Wishes], ModelDetector]] = {  # by c
     "dense-loss-prediction": _predicted,
     "anogan": _anogan,
     "autoencoder": _one_pass,
+    "fanogan": _one_pass,
 }
 
 

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from ..devices import pick_device
 from ..prepare import GridSettings
 from ..progress import Progress, part_of, silent
-from ..weights.card import TRAINING_RESIDUALS, Card
+from ..segmentation.residual import TRAINING_RESIDUALS
+from ..weights.card import Card
 from ..weights.store import save_model
 from . import loop
 from .data import Slices, draw_batch, find_subjects

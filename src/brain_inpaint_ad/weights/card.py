@@ -20,8 +20,8 @@ METHODS = (
     "dense-loss-prediction",
     "anogan",
     "autoencoder",
+    "fanogan",
 )
-TRAINING_RESIDUALS = "training_residuals_98_percent"  # a threshold: what 98 % of residuals in training scans stay below
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class Card:
     (None: doubled each time), 0 for other networks; network: settings of those, as their own dataclass names them;
     spacing_mm, rows, columns: the model grid; minmax: how window losses are normalised (heatmap.losses);
     thresholds: least heat of an anomalous region, by the share of healthy brain it lets through (see evaluation.thresholds),
-    or TRAINING_RESIDUALS;
+    or segmentation.residual.TRAINING_RESIDUALS;
     training: data, licence, split, iterations, command; healthy_validation: figures on scans never trained on;
     sha256: of the safetensors file.
     """

@@ -8,7 +8,7 @@ from torch import nn
 
 from ..errors import SettingsError, WeightsError
 from ..nets.autoencoder import Autoencoder, AutoencoderSettings
-from ..nets.gan import Gan, GanSettings
+from ..nets.gan import FastGan, Gan, GanSettings
 from ..nets.predictor import LossPredictor
 from ..nets.unet import UNet, UNetSettings
 from .card import Card
@@ -32,4 +32,5 @@ _NETWORKS: dict[str, Callable[[Card], nn.Module]] = {  # by card.METHODS; the de
     "dense-loss-prediction": _unet,
     "anogan": lambda card: Gan(GanSettings(**card.network)),
     "autoencoder": lambda card: Autoencoder(AutoencoderSettings(**card.network)),
+    "fanogan": lambda card: FastGan(GanSettings(**card.network)),
 }

@@ -39,7 +39,7 @@ def test_settings_become_the_options_of_the_command_line(settings):
         {"sigma": -1},
         {"minSize": 0},
         {"minVolumeMl": -2},
-        {"windowMm": 0},
+        {"windowMm": -1},
         {"strideMm": 33},
     ],
 )

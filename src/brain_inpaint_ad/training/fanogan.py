@@ -121,7 +121,7 @@ def _method(settings: FastGanSettings, device: torch.device) -> Method:
 
     return Method(
         name="fanogan",
-        description="Rebuilds axial T1 slices as a GAN of healthy ones makes them; what differs is unusual (f-AnoGAN, Schlegl 2019).",
+        description="Rebuilds axial T1 slices as a GAN of healthy ones; what differs is unusual (f-AnoGAN, Schlegl 2019).",
         settings=settings,
         network=asdict(settings.gan),
         model=network,

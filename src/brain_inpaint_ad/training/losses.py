@@ -42,4 +42,5 @@ def gradient_penalty(critic: nn.Module, image: Tensor) -> Tensor:
     """How far the length of D's gradient is from 1 at each slice of (batch, …), squared, the mean (Gulrajani 2017, eq. 3)."""
     image = image.detach().requires_grad_()
     (slope,) = torch.autograd.grad(critic(image).sum(), image, create_graph=True)
-    return (slope.flatten(1).norm(dim=1) - 1).square().mean()
+    excess: Tensor = slope.flatten(1).norm(dim=1) - 1
+    return excess.square().mean()

@@ -256,6 +256,8 @@ def _cutKey(result: ResultNodes, settings: Settings) -> tuple[str, tuple]:
 def windowToolTip(sizes: tuple[int, ...]) -> str:
     """What the window is, and where the slider stops."""
     text = _("Side of the erased square that the model fills in again, in mm.")
+    if sizes == (0,):
+        return text + " " + _("This model looks at whole slices and has no windows.")
     if len(sizes) < 2:
         return text + " " + _("This model has one size.")
     return (

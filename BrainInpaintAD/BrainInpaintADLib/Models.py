@@ -20,7 +20,8 @@ SUFFIX = ".safetensors"
 MOST_SPACING_MM = 6.0  # thicker slices leave too little of a 32 mm window's surroundings
 LEAST_EXTENT_MM = 90.0  # a whole brain measures 110 mm or more along every axis
 _INPAINTING, _DENSE = "inpainting", "dense-loss-prediction"
-_METHODS = (_INPAINTING, "loss-prediction", _DENSE)  # in the order of the list
+_REBUILDING = (_INPAINTING, "anogan", "autoencoder", "fanogan")
+_METHODS = (*_REBUILDING, "loss-prediction", _DENSE)  # the core's, in the order of the list
 _WINDOW_PART = re.compile(r"-\d+(?:\.\d+)?mm(?=-|$)")
 
 # What names of series and files tell; letters around would make it another word ("FACTOR" is no CT).
@@ -50,9 +51,9 @@ class Card:
 
     name: str  # as in the card, such as "t1-inpaint-32mm"
     description: str
-    method: str  # "inpainting", "loss-prediction" or "dense-loss-prediction"
+    method: str  # one of _METHODS
     modality: str
-    windowMm: int  # side of the erased square
+    windowMm: int  # side of the erased square; 0 for methods without windows
     grid: tuple[float, int, int]  # spacing in mm, rows, columns of the model's slices
     sha256: str  # of the .safetensors file
     path: Path  # of the .safetensors file; it need not be there
@@ -83,7 +84,7 @@ class Model:
 
     @property
     def windowsMm(self) -> tuple[int, ...]:
-        """The sizes it was trained for, smallest first."""
+        """The sizes it was trained for, smallest first; 0 alone for methods without windows."""
         return tuple(self.cards)
 
     @property
@@ -93,11 +94,14 @@ class Model:
     @property
     def canReconstruct(self) -> bool:
         """Whether it rebuilds the brain; predictors of the loss do not."""
-        return self.method == _INPAINTING
+        return self.method in _REBUILDING
 
     @property
     def text(self) -> str:
         """Name, what it does, modality and window sizes: for the panel and its tooltips."""
+        if self.windowsMm == (0,):
+            text = _("{description} For {modality} scans; whole slices.")
+            return text.format(description=self.description, modality=self.modality)
         sizes = ", ".join(f"{size:g}" for size in self.windowsMm)
         return _("{description} For {modality} scans; windows of {sizes} mm.").format(
             description=self.description, modality=self.modality, sizes=sizes

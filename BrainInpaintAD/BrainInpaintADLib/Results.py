@@ -273,10 +273,10 @@ class _Names:
     def __init__(self, volumeNode, windowMm: float, isPreview: bool) -> None:
         self._scan, self._scene = volumeNode.GetName(), volumeNode.GetScene()
         self._tail = _("{size:g} mm preview") if isPreview else _("{size:g} mm")
-        self._tail = self._tail.format(size=windowMm)
+        self._tail = self._tail.format(size=windowMm) if windowMm else ""
 
     def __call__(self, what: str) -> str:
-        return self._scene.GenerateUniqueName(f"{self._scan} {what} {self._tail}")
+        return self._scene.GenerateUniqueName(f"{self._scan} {what} {self._tail}".strip())
 
 
 def _parts(result: ResultNodes) -> list[tuple[str, slicer.vtkMRMLNode | None]]:

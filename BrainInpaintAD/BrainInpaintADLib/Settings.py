@@ -29,7 +29,7 @@ class Settings:
     """One detection's choices, checked at birth."""
 
     model: str = DEFAULT_MODEL  # name without the window, or the path of a .safetensors file
-    windowMm: int = WINDOW_MM  # side of the erased square, mm
+    windowMm: int = WINDOW_MM  # side of the erased square, mm; 0 for models without windows
     strideMm: int = 4  # step between windows, mm; a multiple of the model's voxels
     scale: float = 75.0  # Felzenszwalb scale; larger means larger regions
     sigma: float = 0.8  # smoothing before the cut, voxels of the model grid
@@ -46,6 +46,8 @@ class Settings:
         _checkRange("sigma", self.sigma, SIGMA_RANGE)
         _checkRange("minimum size", self.minSize, MIN_SIZE_RANGE)
         _checkRange("minimum volume (ml)", self.minVolumeMl, MIN_VOLUME_RANGE)
+        if self.windowMm == 0:
+            return  # without windows there is no step between them
         if not (math.isfinite(self.windowMm) and self.windowMm >= 1):
             raise SettingsError(_("The window must be 1 mm or more, not {value:g} mm.").format(value=self.windowMm))
         if not 1 <= self.strideMm <= self.windowMm:

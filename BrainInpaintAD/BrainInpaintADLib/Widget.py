@@ -21,7 +21,7 @@ from .Models import Model
 from .Parameters import Parameters, rememberCut, setCut, settingsFrom
 from .Results import ResultNodes
 from .RunSection import RunSection
-from .Settings import Settings
+from .Settings import WINDOW_MM, Settings
 from .Situation import Situation
 from .States import State
 
@@ -323,7 +323,7 @@ class Panel:
             self._parameters.model = model.name
         size = self._parameters.windowMm
         if size not in model.windowsMm:
-            self._parameters.windowMm = min(model.windowsMm, key=lambda known: abs(known - size))
+            self._parameters.windowMm = min(model.windowsMm, key=lambda known: abs(known - (size or WINDOW_MM)))
 
     def _panelSettings(self) -> Settings:
         return settingsFrom(self._parameters)

@@ -97,6 +97,29 @@ def test_a_damaged_card_is_left_out_and_the_rest_can_be_used(models, write_card,
     assert [model.name for model in models.listModels(folder)] == ["t1-inpaint"]
 
 
+def test_the_methods_are_those_of_the_core(models):
+    from brain_inpaint_ad.weights.card import METHODS
+
+    assert set(models._METHODS) == set(METHODS)
+
+
+@pytest.mark.parametrize("method", ["anogan", "autoencoder", "fanogan"])
+def test_a_model_without_windows_is_listed_and_named_to_the_core(models, mrml_lib, write_card, monkeypatch, tmp_path, method):
+    write_card("t1-inpaint-32mm")
+    folder = write_card("t1-whole", method=method, window_mm=0.0, network={"width": 2})
+    listed = models.listModels(folder)
+    assert [model.name for model in listed] == ["t1-inpaint", "t1-whole"]
+    whole = listed[1]
+    assert (whole.windowsMm, whole.canReconstruct, whole.previewsMm) == ((0,), True, frozenset())
+    assert whole.text == "Inpaints. For T1 scans; whole slices."
+    monkeypatch.setattr(models, "listModels", lambda: listed)
+    chosen = mrml_lib("Settings").Settings(model="t1-whole", windowMm=0)
+    command = mrml_lib("Core").detectCommand(tmp_path / "s.nrrd", tmp_path / "o", chosen)
+    at = command.index("--model")
+    assert command[at : at + 4] == ["--model", "t1-whole", "--window-mm", "0"]
+    assert "--reconstruction" in command
+
+
 def test_folders_that_are_not_there_hold_nothing(models, tmp_path):
     assert models.listModels(tmp_path / "none", tmp_path / "nowhere") == []
 

@@ -51,6 +51,9 @@ def detect(
     min_volume_ml: float = 5.0,
     rule: str = "calibrated",
     segmentation: str = "slices",
+    median: int = 5,
+    erosion: int = 1,
+    min_voxels: int = 6,
     engine: str = "incremental",
     max_memory_mb: float = MEMORY_MB,
     latent_steps: int | None = None,
@@ -63,8 +66,8 @@ def detect(
 
     scan: a file (NIfTI, NRRD, MHA) or a Volume. mask: brain mask on the scan's grid; without it, a brain-only scan is
     recognised and a whole head goes through deepbet. window_mm: must be a size the model has (default: the model's).
-    stride_mm: multiple of the model's voxels. scale, sigma, min_size, min_volume_ml, rule, segmentation: see
-    SegmentSettings. engine, max_memory_mb: see InpaintingDetector; "paper-strict" has no calibrated threshold.
+    stride_mm: multiple of the model's voxels. scale, sigma, min_size, min_volume_ml, rule, segmentation, median, erosion,
+    min_voxels: see SegmentSettings. engine, max_memory_mb: see InpaintingDetector; "paper-strict" has no calibrated threshold.
     latent_steps: of AnoGAN's search (default: 500). reconstruct: also give Result.reconstruction.
     on_preview: called within seconds with the result of the dense predictor, where there is one for this model, before the
     exact heatmap is begun; then progress says "preview ready". Whatever goes wrong with it, in `on_preview` too, is logged
@@ -74,7 +77,15 @@ def detect(
     """
     clock = _Stages()
     settings = SegmentSettings(
-        scale=scale, sigma=sigma, min_size=min_size, min_volume_ml=min_volume_ml, rule=rule, segmentation=segmentation
+        scale=scale,
+        sigma=sigma,
+        min_size=min_size,
+        min_volume_ml=min_volume_ml,
+        rule=rule,
+        segmentation=segmentation,
+        median=median,
+        erosion=erosion,
+        min_voxels=min_voxels,
     )
     check_kernel(settings)
     with clock.stage("load"):

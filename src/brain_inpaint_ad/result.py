@@ -19,6 +19,7 @@ from .prepare.labels import resample_labels
 from .progress import Progress, silent
 from .recut_file import RecutFile, called, read_recut, write_recut
 from .segmentation.recut import Recutter
+from .segmentation.residual import TRAINING_RESIDUALS
 from .segmentation.select import SegmentSettings, select_anomalies, select_in_slice
 from .volume import Array, Grid, Volume
 
@@ -57,7 +58,7 @@ class Result:
     @property
     def threshold(self) -> float | None:
         """Least heat of an anomalous region under these settings; None when the model is not calibrated for them."""
-        return self.thresholds.get(threshold_name(self.settings.segmentation))
+        return self.thresholds.get(_threshold_of(self.settings))
 
     @property
     def summary(self) -> str:
@@ -72,7 +73,7 @@ class Result:
     def resegment(self, **changes: Any) -> Result:
         """The same heatmap cut anew, without running a network: `result.resegment(scale=150)`.
 
-        changes: fields of SegmentSettings (scale, sigma, min_size, rule, min_volume_ml, segmentation).
+        changes: fields of SegmentSettings (scale, sigma, min_size, rule, min_volume_ml, segmentation, median, …).
         """
         return segment(
             self.prepared,
@@ -97,7 +98,7 @@ class Result:
         settings = replace(self.settings, **changes)
         check_threshold(self.thresholds, settings)
         regions = _fitting(self.recutter, self.prepared, self.model_heatmap).slice_regions(index, settings)
-        return select_in_slice(regions, settings, threshold=self.thresholds.get(threshold_name(settings.segmentation), 0.0))
+        return select_in_slice(regions, settings, threshold=self.thresholds.get(_threshold_of(settings), 0.0))
 
     def save_recut(self, path: str | os.PathLike[str]) -> None:
         """Write what `load_recut` needs to cut this result anew elsewhere, without loss: one .npz of some megabytes."""
@@ -173,7 +174,7 @@ def segment(
     where the recutter was made from other arrays, both are made anew.
     """
     check_threshold(thresholds, settings)
-    threshold = thresholds.get(threshold_name(settings.segmentation))
+    threshold = thresholds.get(_threshold_of(settings))
     if recutter is not None and not recutter.is_made_from(prepared.image.array, prepared.brain, model_heatmap):
         heatmap = None
     recutter = _fitting(recutter, prepared, model_heatmap)
@@ -220,15 +221,28 @@ def labels_to_scan(prepared: Prepared, labels: Array) -> Volume:
 
 def threshold_name(segmentation: str, share: str = "healthy_voxels_1_percent") -> str:
     """Under which name a card keeps a threshold; regions of a volume have their own. share: one of thresholds.SHARES."""
-    return {"slices": "", "volume": "volume_"}[segmentation] + share
+    return {"slices": "", "volume": "volume_", "residual": "residual_"}[segmentation] + share
+
+
+def _threshold_of(settings: SegmentSettings) -> str:
+    """The name of the threshold that a choice by these settings needs."""
+    if settings.segmentation == "residual" and settings.rule == "paper":
+        return TRAINING_RESIDUALS
+    return threshold_name(settings.segmentation)
 
 
 def check_threshold(thresholds: Mapping[str, float], settings: SegmentSettings) -> None:
-    """Raises WeightsError when the calibrated rule has no threshold to work with. thresholds: the card's."""
-    if settings.rule != "calibrated" or threshold_name(settings.segmentation) in thresholds:
+    """Raises WeightsError when the rule has no threshold to work with. thresholds: the card's."""
+    is_residual = settings.segmentation == "residual"
+    if _threshold_of(settings) in thresholds or (settings.rule == "paper" and not is_residual):
         return
-    if settings.segmentation == "volume" and threshold_name("slices") in thresholds:
-        raise WeightsError("the model is not calibrated for --segmentation volume; use --segmentation slices or --rule paper.")
+    if is_residual and settings.rule == "paper":
+        raise WeightsError("the model's card tells no residuals of training scans; use --rule calibrated.")
+    if settings.segmentation != "slices" and threshold_name("slices") in thresholds:
+        way_out = "calibrate it anew" if is_residual else "--rule paper"
+        raise WeightsError(
+            f"the model is not calibrated for --segmentation {settings.segmentation}; use --segmentation slices or {way_out}."
+        )
     raise WeightsError("the model is not calibrated; run brain-inpaint-ad calibrate first, or use --rule paper.")
 
 
@@ -256,6 +270,9 @@ def place_in_words(finding: Finding) -> str:
 
 
 def _settings_as_json(settings: SegmentSettings, threshold: float | None) -> dict[str, Any]:
+    if settings.segmentation == "residual":
+        steps = {"median": settings.median, "erosion": settings.erosion, "min_voxels": settings.min_voxels}
+        return {"segmentation": settings.segmentation, "rule": settings.rule, **steps, "threshold": threshold}
     return {
         "segmentation": settings.segmentation,
         "scale": settings.scale,

@@ -29,10 +29,11 @@ class Engine(StrEnum):
 
 
 class Segmentation(StrEnum):
-    """What superpixels are cut from."""
+    """What anomalies are made of."""
 
     slices = "slices"
     volume = "volume"
+    residual = "residual"
 
 
 def detect(
@@ -57,8 +58,14 @@ def detect(
     ] = Rule.calibrated,
     segmentation: Annotated[
         Segmentation,
-        typer.Option(help="slices: superpixels of each slice by itself; volume: of the whole brain in 3-D, needs numba."),
+        typer.Option(
+            help="slices: superpixels of each slice by itself; volume: of the whole brain in 3-D, needs numba; residual: "
+            "single voxels after a median, at the threshold of training scans with --rule paper (Baur 2018)."
+        ),
     ] = Segmentation.slices,
+    median: Annotated[int, typer.Option(help="Side of the median's cube in voxels; residual only, 1: none.")] = 5,
+    erosion: Annotated[int, typer.Option(help="Layers of voxels taken off the brain; residual only, 0: none.")] = 1,
+    min_voxels: Annotated[int, typer.Option(help="Smaller anomalies are left out, in voxels; residual only, 0: none.")] = 6,
     engine: Annotated[
         Engine,
         typer.Option(
@@ -112,6 +119,9 @@ def detect(
             min_volume_ml=min_volume_ml,
             rule=rule.value,
             segmentation=segmentation.value,
+            median=median,
+            erosion=erosion,
+            min_voxels=min_voxels,
             engine=engine.value,
             max_memory_mb=max_memory,
             latent_steps=latent_steps,

@@ -54,6 +54,10 @@ def _anogan(network: Any, card: Card, wishes: _Wishes) -> ModelDetector:
     return ReconstructionDetector(network, card, wishes.device, search)
 
 
+def _one_pass(network: Any, card: Card, wishes: _Wishes) -> ModelDetector:
+    return ReconstructionDetector(network, card, wishes.device)
+
+
 _DETECTORS: dict[str, Callable[[Any, Card, _Wishes], ModelDetector]] = {  # by card.METHODS; networks: weights.networks
     "inpainting": _inpainting,
     "loss-prediction": _predicted,
@@ -61,6 +65,8 @@ _DETECTORS: dict[str, Callable[[Any, Card, _Wishes], ModelDetector]] = {  # by c
     "evidence": _evidence,
     "surprise": _surprise,
     "anogan": _anogan,
+    "autoencoder": _one_pass,
+    "fanogan": _one_pass,
 }
 
 

@@ -14,9 +14,9 @@ from ..io import read_scan
 from ..prepare import Prepared, prepare
 from ..progress import Progress, part_of, silent
 from ..result import threshold_name
-from ..segmentation.graph import is_compiled
 from ..segmentation.recut import cut_regions
-from ..segmentation.select import SEGMENTATIONS, Regions, SegmentSettings, select_anomalies
+from ..segmentation.regions import possible_segmentations
+from ..segmentation.select import Regions, SegmentSettings, select_anomalies
 from ..training.data import find_subjects
 from ..volume import Array
 from ..weights.card import Card
@@ -52,12 +52,12 @@ def calibrate(
         prepared = prepare(read_scan(subject.path), settings=detector.card.grid)
         for name, heater in (("model", detector), ("intensity", IntensityDetector())):
             heat = heater.heatmap(prepared, progress=part if name == "model" else silent)
-            for segmentation in SEGMENTATIONS if is_compiled() else SEGMENTATIONS[:1]:
+            for segmentation in possible_segmentations():
                 cuts[name].setdefault(segmentation, []).append(_regions(prepared, heat, segmentation))
     thresholds = _thresholds(cuts["model"])
     healthy: dict[str, Any] = {
         "scans": [subject.name for subject in chosen],
-        "stride_mm": stride_mm,
+        "stride_mm": detector.stride_mm,
         "intensity_baseline_thresholds": _thresholds(cuts["intensity"]),
         **_let_through(cuts["model"]["slices"], thresholds[threshold_name("slices")], detector.card.spacing_mm**3),
     }

@@ -18,8 +18,8 @@ from ..prepare import PREPARATION, GridSettings, Prepared, prepare
 from ..prepare.intensity import TARGETS
 from ..progress import Progress, part_of, silent
 from ..result import threshold_name
-from ..segmentation.graph import is_compiled
 from ..segmentation.recut import cut_regions
+from ..segmentation.regions import possible_segmentations
 from ..segmentation.select import SEGMENTATIONS, SegmentSettings
 from ..training.data import Subject, find_subjects
 from ..volume import Array, Volume
@@ -87,7 +87,7 @@ class HealthyFolder:
     def _heats_of(
         self, subject: Subject, detector: Detector, identity: dict[str, Any], progress: Progress
     ) -> dict[str, RegionHeats]:
-        made_from = {"scan": self._identity(subject), "detector": identity, "compiled": is_compiled()}
+        made_from = {"scan": self._identity(subject), "detector": identity, "segmentations": possible_segmentations()}
 
         def make() -> dict[str, Array]:
             prepared = self._prepared(subject)
@@ -145,7 +145,7 @@ def _regions_by_segmentation(prepared: Prepared, heat: Array) -> dict[str, Regio
                 spacing=(spacing[2], spacing[1], spacing[0]),
             )
         )
-        for segmentation in (SEGMENTATIONS if is_compiled() else SEGMENTATIONS[:1])
+        for segmentation in possible_segmentations()
     }
 
 

@@ -15,8 +15,7 @@ from ..files import write_atomically
 from ..prepare import PREPARATION, GridSettings
 from ..progress import Progress, part_of, silent
 from ..result import threshold_name
-from ..segmentation.graph import is_compiled
-from ..segmentation.select import SEGMENTATIONS
+from ..segmentation.regions import possible_segmentations
 from .contenders import BASELINES, INTENSITY, Contender, check_names, make_contenders
 from .controls import CONTROLS
 from .datasets import DATASETS, Case
@@ -140,8 +139,8 @@ def _score_case(case: Case, run: Run, kept: dict[str, Row], *, progress: Progres
 
 
 def _segmentations(thresholds: dict[str, float]) -> list[str]:
-    """Those that thresholds are there for; volumes need numba."""
-    return [s for s in SEGMENTATIONS if threshold_name(s) in thresholds and (s == "slices" or is_compiled())]
+    """Those that thresholds are there for."""
+    return [name for name in possible_segmentations() if threshold_name(name) in thresholds]
 
 
 def _place(case: Case, run: Run, detector: str) -> Row:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from ..prepare import PREPARATION, GridSettings, Prepared, prepare
 from ..progress import Progress
 from ..result import Result, make_recutter, segment, threshold_name
 from ..segmentation.recut import Recutter
+from ..segmentation.residual import TRAINING_RESIDUALS
 from ..segmentation.select import SegmentSettings
 from ..volume import Array, Volume
 from .contenders import Contender
@@ -25,6 +26,13 @@ from .store import Store, identity_of
 from .thresholds import SHARES
 
 PERCENT = {share: f"{part:.0%}".replace("%", " %") for share, part in SHARES.items()}  # "1 %", "5 %"
+_PUBLISHED = SegmentSettings(segmentation="residual", rule="paper")
+PUBLISHED_STEPS = {  # the residual segmentation, and without each of its steps
+    "published": _PUBLISHED,
+    "published, no median": replace(_PUBLISHED, median=1),
+    "published, no erosion": replace(_PUBLISHED, erosion=0),
+    "published, specks kept": replace(_PUBLISHED, min_voxels=0),
+}
 SHOWN = 5  # slices of a case in the report
 
 
@@ -93,6 +101,7 @@ class CaseScorer:
                 rules[f"voxels {PERCENT[share]}"] = self._found(
                     brain & (self._on_scan.array > self._thresholds[plain_name(share)])
                 )
+        rules |= self._published(segmentation)
         first, ranking = next(iter(rules.values())), self._ranking
         volumes_ml = [finding.volume_ml for finding in default.findings]
         lesions = None
@@ -118,14 +127,25 @@ class CaseScorer:
     def _has(self, segmentation: str, share: str) -> bool:
         return threshold_name(segmentation, share) in self._thresholds
 
+    def _published(self, segmentation: str) -> dict[str, Found]:
+        """The residual segmentation at the threshold of training scans, and without each of its steps."""
+        if segmentation != "residual" or TRAINING_RESIDUALS not in self._thresholds:
+            return {}
+        return {
+            name: self._found(self._segment(settings, self._thresholds).labelmap.array > 0)
+            for name, settings in PUBLISHED_STEPS.items()
+        }
+
     def _segmented(self, segmentation: str, share: str) -> Result:
         at = {threshold_name(segmentation): self._thresholds[threshold_name(segmentation, share)]}
-        settings = SegmentSettings(segmentation=segmentation)
+        return self._segment(SegmentSettings(segmentation=segmentation), at)
+
+    def _segment(self, settings: SegmentSettings, thresholds: dict[str, float]) -> Result:
         return segment(
             self._opened.prepared,
             self._heat,
             settings=settings,
-            thresholds=at,
+            thresholds=thresholds,
             report={},
             heatmap=self._on_scan,
             recutter=self._recutter,

@@ -103,3 +103,17 @@ class Gan(nn.Module):
     def forward(self, latent: Tensor) -> Tensor:
         image: Tensor = self.generator(latent)
         return image
+
+
+class FastGan(nn.Module):
+    """f-AnoGAN: an encoder in the place of AnoGAN's search. Slices (batch, 1, rows, columns) to G(E(x)), the same shape."""
+
+    def __init__(self, settings: GanSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        self.gan = Gan(settings)
+        self.encoder = SliceReader(settings, answers=settings.latent)
+
+    def forward(self, image: Tensor) -> Tensor:
+        rebuilt: Tensor = self.gan(self.encoder(image))
+        return rebuilt

@@ -11,7 +11,13 @@ from ..progress import Progress, silent
 from ..volume import Array
 from .felzenszwalb import check_image, check_spacing, felzenszwalb
 from .graph import Graph, build_graph, cut, is_compiled, load_kernel
-from .select import SegmentSettings
+from .residual import smoothed
+from .select import SEGMENTATIONS, SegmentSettings
+
+
+def possible_segmentations() -> tuple[str, ...]:
+    """Those that can be made here: volumes need numba."""
+    return tuple(name for name in SEGMENTATIONS if name != "volume" or is_compiled())
 
 
 def check_kernel(settings: SegmentSettings) -> None:
@@ -44,7 +50,7 @@ class Cutter:
         check_image(image)
         check_spacing(spacing, image.ndim)
         self.brain = brain
-        self._image, self._spacing = image, spacing
+        self._image, self._spacing, self._heatmap = image, spacing, heatmap
         self._heat = heatmap[brain]
         self._graphs: dict[int | None, Graph] = {}
         self._sigma = -1.0
@@ -57,6 +63,8 @@ class Cutter:
             labels = cut(self._graph(settings.sigma, None), scale=settings.scale, min_size=settings.min_size)
             heat = _mean_heat(labels, self._heat)
             return Cut(labels, heat, np.zeros(len(heat), dtype=np.intp))
+        if settings.segmentation == "residual":
+            return self._voxels(settings, progress)
         parts, slices = [np.zeros(0, dtype=np.int32)], [0]
         for index in np.flatnonzero(self.brain.any(axis=(1, 2))).tolist():
             progress(index / len(self.brain), "cutting superpixels")
@@ -72,6 +80,13 @@ class Cutter:
         before = np.count_nonzero(self.brain[:index])
         heat = _mean_heat(labels, self._heat[before : before + len(labels)])
         return Cut(labels, heat, np.zeros(len(heat), dtype=np.intp))
+
+    def _voxels(self, settings: SegmentSettings, progress: Progress) -> Cut:
+        """Every voxel a region of its own, as warm as the median around it."""
+        steps = {"median": settings.median, "erosion": settings.erosion}
+        heat = np.append(0, smoothed(self._heatmap, self.brain, **steps, progress=progress)).astype(np.float32)
+        heat.setflags(write=False)
+        return Cut(np.arange(1, len(heat), dtype=np.int32), heat, np.zeros(len(heat), dtype=np.intp))
 
     def _slice_labels(self, index: int, settings: SegmentSettings) -> Array:
         """Of the brain's pixels, 1…n. The whole slice is cut, background included: thresholds are calibrated on that."""

@@ -88,6 +88,8 @@ def _method(settings: AnoGanSettings, device: torch.device) -> Method:
         optimisers=optimisers,
         step=step,
         inspect=lambda image: _inspect(gan, image),
+        rebuild=lambda image: search_slices(gan, image, SearchSettings()),
+        sampled=64,  # a search takes its time
     )
 
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ..devices import pick_device
 from ..prepare import GridSettings
 from ..progress import Progress, part_of, silent
+from ..segmentation.residual import TRAINING_RESIDUALS
 from ..weights.card import Card
 from ..weights.store import save_model
 from . import loop
@@ -45,7 +47,8 @@ class Method:
 
     name: the card's method; network: the card's settings of `model`, which is what will be saved; step: one update from
     slices (batch, 1, rows, columns), gives losses to log; inspect: figures on validation slices of that shape, and pictures of
-    their shape to show, one row of the mosaic each.
+    their shape to show, one row of the mosaic each; rebuild: x̂ of slices (n, rows, columns), by the model in evaluation mode;
+    sampled: training slices to take the residual threshold from.
     """
 
     name: str
@@ -57,6 +60,8 @@ class Method:
     optimisers: dict[str, torch.optim.Optimizer]
     step: Callable[[Tensor, torch.Generator], dict[str, Tensor]]
     inspect: Callable[[Tensor], tuple[dict[str, float], list[Tensor]]]
+    rebuild: Callable[[Tensor], Tensor]
+    sampled: int = 1_000
 
 
 def train_on_slices(
@@ -100,11 +105,14 @@ def train_on_slices(
         inspect = _inspector(method, validation, where, board=board, folder=out)
         done = loop.run(state, step, limits, folder=out, logger=board, inspect=inspect, progress=part_of(progress, 0.1, 1))
         figures = inspect(done)
+    thresholds = {TRAINING_RESIDUALS: round(_residual_percentile(method, train_slices, where), 6)}
     facts = training_facts(settings, listed, iterations=done, note=data_note)
     save_model(
         method.model,
         out / MODEL,
-        lambda digest: _card(method, name or out.name, training=facts, validation=figures, digest=digest),
+        lambda digest: replace(
+            _card(method, name or out.name), training=facts, thresholds=thresholds, healthy_validation=figures, sha256=digest
+        ),
     )
     return done
 
@@ -137,7 +145,17 @@ def _inspector(
     return inspect
 
 
-def _card(method: Method, name: str, *, training: dict[str, Any], validation: dict[str, float], digest: str) -> Card:
+def _residual_percentile(method: Method, slices: Slices, device: torch.device, *, percent: float = 98.0) -> float:
+    """Of |x − x̂| over the brain voxels of training slices drawn at random (Baur 2018, "Postprocessing")."""
+    method.model.eval()
+    picked = torch.randperm(len(slices), generator=torch.Generator().manual_seed(_VALIDATION_SEED))[: method.sampled]
+    image = slices.images[picked].float().to(device)
+    residuals = (method.rebuild(image) - image).abs().cpu()[slices.brain[picked]]
+    return float(np.percentile(residuals.numpy(), percent))
+
+
+def _card(method: Method, name: str) -> Card:
+    """But for what is known at the end only."""
     grid = method.settings.grid
     return Card(
         name=name,
@@ -153,9 +171,9 @@ def _card(method: Method, name: str, *, training: dict[str, Any], validation: di
         columns=grid.columns,
         minmax="slice",
         preprocessing="brain mask, N4, world-axial grid, percentiles 1/50/99 to 0.10/0.62/0.95, 0 outside the brain",
-        training=training,
+        training={},
         thresholds={},
-        healthy_validation=validation,
-        sha256=digest,
+        healthy_validation={},
+        sha256="",
         network=method.network,
     )

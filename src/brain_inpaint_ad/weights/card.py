@@ -21,6 +21,8 @@ METHODS = (
     "loss-prediction",
     "dense-loss-prediction",
     "anogan",
+    "autoencoder",
+    "fanogan",
 )
 
 
@@ -32,7 +34,8 @@ class Card:
     without windows; width, depth, max_width: of a U-Net, channels of the first level, poolings, most channels of any level
     (None: doubled each time), 0 for other networks; network: settings of those, as their own dataclass names them;
     spacing_mm, rows, columns: the model grid; minmax: how window losses are normalised (heatmap.losses);
-    thresholds: least heat of an anomalous region, by the share of healthy brain it lets through (see evaluation.thresholds);
+    thresholds: least heat of an anomalous region, by the share of healthy brain it lets through (see evaluation.thresholds),
+    or segmentation.residual.TRAINING_RESIDUALS;
     training: data, licence, split, iterations, command; healthy_validation: figures on scans never trained on;
     sha256: of the safetensors file.
     """

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from torch import nn
 
 from ..errors import SettingsError, WeightsError
+from ..nets.autoencoder import Autoencoder, AutoencoderSettings
 from ..nets.evidence import EvidenceNet, EvidenceSettings
-from ..nets.gan import Gan, GanSettings
+from ..nets.gan import FastGan, Gan, GanSettings
 from ..nets.predictor import LossPredictor
 from ..nets.unet import UNet, UNetSettings
 from .card import Card
@@ -33,4 +34,6 @@ _NETWORKS: dict[str, Callable[[Card], nn.Module]] = {  # by card.METHODS; the de
     "surprise": lambda card: UNet(UNetSettings(width=card.width, depth=card.depth, outputs=4)),
     "evidence": lambda card: EvidenceNet(EvidenceSettings(**card.network)),
     "anogan": lambda card: Gan(GanSettings(**card.network)),
+    "autoencoder": lambda card: Autoencoder(AutoencoderSettings(**card.network)),
+    "fanogan": lambda card: FastGan(GanSettings(**card.network)),
 }

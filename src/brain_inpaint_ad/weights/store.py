@@ -16,6 +16,7 @@ from torch import nn
 from ..errors import SettingsError, WeightsError
 from ..files import write_atomically
 from ..nets.unet import UNet
+from ..segmentation.residual import TRAINING_RESIDUALS
 from .card import Card, read_card, sha256_of
 from .networks import make_network
 
@@ -134,5 +135,6 @@ def write_card(card: Card, path: Path) -> None:
 
 
 def with_thresholds(card: Card, thresholds: dict[str, float], healthy: dict[str, object]) -> Card:
-    """The card after calibration on healthy scans."""
-    return replace(card, thresholds=thresholds, healthy_validation={**card.healthy_validation, **healthy})
+    """The card after calibration on healthy scans; the threshold from training scans stays."""
+    kept = {name: value for name, value in card.thresholds.items() if name == TRAINING_RESIDUALS}
+    return replace(card, thresholds={**thresholds, **kept}, healthy_validation={**card.healthy_validation, **healthy})

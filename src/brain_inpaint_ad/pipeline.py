@@ -208,6 +208,7 @@ def load_detector(
     """A detector ready to run. Raises WeightsError or SettingsError."""
     where = pick_device(device)
     network, card = load_model(with_window(model, window_mm))
+    card = card if window_mm is None else card.at(window_mm)
     if not max_memory_mb > 0:
         raise SettingsError(f"the memory must be above 0 MB, got {max_memory_mb:g}.")
     card.windows(stride_mm)  # a stride that does not fit is refused before the work starts

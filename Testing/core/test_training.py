@@ -242,7 +242,7 @@ def test_a_started_generator_has_the_given_weights_and_may_have_fewer_levels(a_t
         assert not all(torch.equal(value, fresh[key]) for key, value in weights.items())
 
 
-def test_start_depth_windows_and_weight_are_obeyed_by_the_command_and_stand_in_the_card(a_healthy_folder, a_tiny_model, tmp_path, run_cli):
+def test_options_are_obeyed_by_the_command_and_stand_in_the_card(a_healthy_folder, a_tiny_model, tmp_path, run_cli):
     options = ("--start-from", a_tiny_model, "--width", 2, "--depth", 1, "--iterations", 1, "--device", "cpu")
     windows = ("--window-mm", 32, "--window-mm", 64, "--window-mm", 16, "--fool-weight", 0.5)
     answer = run_cli("train", "inpainting", "--data", a_healthy_folder, "--out", tmp_path / "run", *options, *windows)

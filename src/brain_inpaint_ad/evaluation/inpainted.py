@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +19,7 @@ from ..training.inspection import sharpness
 
 @dataclass(frozen=True, slots=True)
 class Inpainted:
-    """Windows of one scan. Means over `windows` windows; sharpness: of them together (training.inspection)."""
+    """Windows of one scan. Means over `windows` windows; sharpness: of them together, None where nothing varies."""
 
     windows: int
     psnr_window_db: float
@@ -26,7 +27,7 @@ class Inpainted:
     psnr_slice_db: float
     ssim_slice: float
     l1_window: float
-    sharpness: float
+    sharpness: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,4 +84,4 @@ def measure(scene: Scene, pasted: Tensor) -> Inpainted:
             found.setdefault(name, []).append(float(figure))
     means = {name: round(float(np.mean(figures)), 5) for name, figures in found.items()}
     steep = sharpness(pasted, scene.image, scene.window.bool() & scene.brain)
-    return Inpainted(windows=len(pasted), **means, sharpness=round(steep, 5))
+    return Inpainted(windows=len(pasted), **means, sharpness=round(steep, 5) if math.isfinite(steep) else None)

@@ -43,9 +43,9 @@ _NOTE = (
     f"{SPREAD} One square is erased from a slice, its centre on a random voxel of the brain, and filled in; equal centres for "
     "all sizes and models. window: the square alone, which is what a heatmap is made from (SSIM: the mean of the slice's map "
     "there). slice: the whole slice of 256 × 192 mm, untouched but for the square, black background included. The paper does "
-    "not say which it means; its figures (PSNR 38.61, 37.94, 35.63, 31.66 and SSIM 0.99, 0.98, 0.97, 0.96 for 8, 16, 32, 64 mm; "
-    "100 slices of NFBS, 1 mm) are of the slice's order. Intensities span 0 to 1. sharpness: steps between neighbours in "
-    "window and brain, rebuilt over true: 1 is as sharp as the truth, less is blurred. "
+    "not say which it means; its figures (PSNR 38.61, 37.94, 35.63, 31.66 and SSIM 0.99, 0.98, 0.97, 0.96 for 8, 16, 32, "
+    "64 mm; 100 slices of NFBS, 1 mm) are of the slice's order. Intensities span 0 to 1. sharpness: steps between neighbours "
+    "in window and brain, rebuilt over true: 1 is as sharp as the truth, less is blurred. "
     f"{WITHOUT_NETWORK}: smooth interpolation from the surroundings."
 )
 
@@ -122,9 +122,11 @@ def table(rows: list[Row]) -> Table:
         members = [row for row in rows if (row["dataset"], row["split"], row["window_mm"], row["model"]) == group]
         cells = [summary_of(members, _figure(key)).text(digits) for key, digits in _FIGURES.values()]
         subjects = len({row["subject"] for row in members})
+        windows = sum(row["scores"]["windows"] for row in members)
         digest = ", ".join(sorted({row["model_sha256"][:12] for row in members})) or "–"
-        lines.append([f"{group[0]} ({group[1]}, {subjects})", f"{group[2]:g} mm", group[3], digest, *cells])
-    return Table("Inpainting healthy brains", _NOTE, ["data (split, n)", "window", "model", "SHA-256", *_FIGURES], lines)
+        lines.append([f"{group[0]} ({group[1]}, {subjects})", f"{group[2]:g} mm", group[3], digest, str(windows), *cells])
+    header = ["data (split, n)", "window", "model", "SHA-256", "windows", *_FIGURES]
+    return Table("Inpainting healthy brains", _NOTE, header, lines)
 
 
 def _painters(models: list[str], device: torch.device) -> list[Painter]:

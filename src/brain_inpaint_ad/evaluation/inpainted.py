@@ -65,18 +65,19 @@ def interpolated(scene: Scene) -> Tensor:
 
 def measure(scene: Scene, pasted: Tensor) -> Inpainted:
     """pasted: the scene's slices with their windows inpainted. Metrics: scikit-image's, SSIM as in Wang 2004."""
-    from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+    from skimage.metrics import peak_signal_noise_ratio as psnr
+    from skimage.metrics import structural_similarity
 
     found: dict[str, list[float]] = {}
     for image, made, window in zip(*(values[:, 0].numpy() for values in (scene.image, pasted, scene.window)), strict=True):
         inside = window > 0
-        whole, ssim = structural_similarity(
+        whole, ssim = structural_similarity(  # type: ignore[no-untyped-call]
             image, made, data_range=1.0, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, full=True
         )
         figures = {
-            "psnr_window_db": peak_signal_noise_ratio(image[inside], made[inside], data_range=1.0),
+            "psnr_window_db": psnr(image[inside], made[inside], data_range=1.0),  # type: ignore[no-untyped-call]
             "ssim_window": ssim[inside].mean(),
-            "psnr_slice_db": peak_signal_noise_ratio(image, made, data_range=1.0),
+            "psnr_slice_db": psnr(image, made, data_range=1.0),  # type: ignore[no-untyped-call]
             "ssim_slice": whole,
             "l1_window": np.abs(image - made)[inside].mean(),
         }

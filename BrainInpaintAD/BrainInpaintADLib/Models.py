@@ -1,6 +1,7 @@
 """The models the user can choose from, as their cards tell: read with json alone, neither core nor torch is needed.
 
-Models whose names differ only in the `-<n>mm` part are one model that was trained for several window sizes.
+Models whose names differ only in the `-<n>mm` part are one model that was trained for several window sizes; one network may
+have several, too (`other_windows` in its card).
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import slicer
@@ -47,7 +48,7 @@ class ModelsError(ValueError):
 
 @dataclass(frozen=True)
 class Card:
-    """What the module needs to know of one model file."""
+    """What the module needs to know of one model file, at one size of its windows."""
 
     name: str  # as in the card, such as "t1-inpaint-32mm"
     description: str
@@ -58,6 +59,7 @@ class Card:
     sha256: str  # of the .safetensors file
     path: Path  # of the .safetensors file; it need not be there
     isShipped: bool  # the core knows it by its name
+    otherWindowsMm: tuple[int, ...] = ()  # further sizes of the same network
 
     @property
     def argument(self) -> str:
@@ -137,7 +139,7 @@ def listModels(*folders: Path) -> list[Model]:
     cards = [*readCards(shipped, isShipped=True), *(card for folder in others for card in readCards(folder))]
     previewers = [card for card in cards if card.method == _DENSE]
     families: dict[str, dict[int, Card]] = {}
-    for card in cards:
+    for card in _atEverySize(cards):
         families.setdefault(_family(card.name), {}).setdefault(card.windowMm, card)
     models = [_model(name, tuple(family.values()), previewers) for name, family in families.items()]
     return sorted(models, key=lambda model: (model.name != DEFAULT_MODEL, _METHODS.index(model.method), model.name))
@@ -151,7 +153,7 @@ def findModel(name: str = "", models: Iterable[Model] | None = None) -> Model:
     if name.endswith(SUFFIX):
         card = readCard(Path(name).with_suffix(".json"))
         nearby = readCards(Path(name).parent) + readCards(_shippedFolder(), isShipped=True)
-        return _model(name, (card,), [other for other in nearby if other.method == _DENSE])
+        return _model(name, _atEverySize([card]), [other for other in nearby if other.method == _DENSE])
     known = list(listModels() if models is None else models)
     wanted = _family(name or DEFAULT_MODEL)
     for model in known:
@@ -186,6 +188,7 @@ def readCard(path: Path, *, isShipped: bool = False) -> Card:
             sha256=str(told["sha256"]),
             path=path.with_suffix(SUFFIX),
             isShipped=isShipped,
+            otherWindowsMm=tuple(round(float(size)) for size in told.get("other_windows", {})),
         )
     except (OSError, ValueError, TypeError, KeyError) as error:
         text = _("'{name}' is no model card ({error}); copy the model's two files again.")
@@ -241,6 +244,11 @@ def _nameText(name: str, modality: str) -> str:
         text = _("'{name}' sounds like {other}; the model knows {modality} only.")
         return text.format(name=name, other=others[0], modality=modality)
     return ""
+
+
+def _atEverySize(cards: Iterable[Card]) -> list[Card]:
+    """One card for each window of each network."""
+    return [replace(card, windowMm=size) for card in cards for size in (card.windowMm, *card.otherWindowsMm)]
 
 
 def _family(name: str) -> str:

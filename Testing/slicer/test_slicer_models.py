@@ -73,6 +73,15 @@ def test_names_that_differ_in_the_window_only_are_one_model(models, write_card):
     assert found == {"t1-inpaint": (16, 32), "t1-inpaint-fast": (16,)}
 
 
+def test_one_network_may_have_several_windows(models, write_card):
+    folder = write_card("several", "mine", other_windows={"8": {}, "64": {}})
+    [model] = models.listModels(folder / "none", folder)
+    assert model.windowsMm == (8, 32, 64)
+    path = folder / "several.safetensors"
+    assert {model.card(size).argument for size in model.windowsMm} == {str(path)}
+    assert models.findModel(str(path)).windowsMm == (8, 32, 64)
+
+
 def test_the_users_models_are_given_to_the_core_by_path(models, write_card):
     shipped = write_card("t1-inpaint-32mm")
     mine = write_card("t1-inpaint-64mm", "mine", window_mm=64.0)

@@ -9,7 +9,19 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import benchmark, calibrate, compare, detect, evaluate, models, phantom, train, train_evidence, train_slices  # noqa: F401 (adds its commands to train)
+from . import (
+    benchmark,
+    calibrate,
+    compare,
+    detect,
+    evaluate,
+    evaluate_inpainting,
+    models,
+    phantom,
+    train,
+    train_evidence,  # noqa: F401 (adds its commands to train)
+    train_slices,  # noqa: F401 (adds its commands to train)
+)
 
 # Beside a busy program OpenMP's long spinning waits made torch up to 50 times slower; short ones cost 5 % on free cores
 # (docs/benchmarks). libgomp reads this when torch is loaded.
@@ -29,6 +41,7 @@ app.command("phantom")(phantom.phantom)
 app.command("calibrate")(calibrate.calibrate)
 app.command("compare")(compare.compare)
 app.command("evaluate")(evaluate.evaluate)
+app.command("evaluate-inpainting")(evaluate_inpainting.evaluate_inpainting)
 app.command("benchmark")(benchmark.benchmark)
 app.add_typer(train.app, name="train")
 

@@ -17,5 +17,6 @@ def models() -> None:
     for heading in ("name", "window", "what", "SHA-256"):
         table.add_column(heading, no_wrap=heading in ("name", "SHA-256"))  # these two are for copying
     for card in cards:
-        table.add_row(card.name, f"{card.window_mm:g} mm" if card.window_mm else "–", card.description, card.sha256[:12])
+        windows = ", ".join(f"{size:g}" for size in sorted(card.sizes_mm) if size)
+        table.add_row(card.name, f"{windows} mm" if windows else "–", card.description, card.sha256[:12])
     Console().print(table)

@@ -83,6 +83,7 @@ def load_detector(
     """A detector ready to run; latent_steps: Γ of AnoGAN's search (None: 500). Raises WeightsError or SettingsError."""
     where = pick_device(device)
     network, card = load_model(with_window(model, window_mm))
+    card = card if window_mm is None else card.at(window_mm)
     if not max_memory_mb > 0:
         raise SettingsError(f"the memory must be above 0 MB, got {max_memory_mb:g}.")
     if card.window_mm:

@@ -51,6 +51,21 @@ def draw_case(view: dict[str, Array], title: str) -> bytes:
     return _bytes(figure, "jpeg", dpi=80)
 
 
+def draw_windows(rows: list[list[tuple[str, Array]]]) -> bytes:
+    """Labelled squares (rows, columns) in [0, 1], those of a row beside each other."""
+    most = max(len(row) for row in rows)
+    figure = Figure(figsize=(1.6 * most, 1.75 * len(rows)), facecolor="black")
+    axes = figure.subplots(len(rows), most, squeeze=False, gridspec_kw={"wspace": 0.04, "hspace": 0.16})
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for row, members in enumerate(rows):
+        for axis, (label, image) in zip(axes[row], members, strict=False):
+            axis.imshow(image, cmap="gray", vmin=0, vmax=1)
+            axis.set_title(label, color="white", fontsize=6, pad=2, parse_math=False)
+    figure.subplots_adjust(left=0.005, right=0.995, top=0.985, bottom=0.005)
+    return _bytes(figure, "png", dpi=80)
+
+
 def _crop(shown: Array) -> tuple[slice, slice]:
     """The part of a slice (rows, columns) that holds anything, with two pixels around."""
     rows, columns = (np.flatnonzero(shown.any(axis=axis)) for axis in (1, 0))

@@ -73,7 +73,7 @@ def evaluate(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{out} cannot be made ({error.strerror}); choose another --out folder.") from error
-    kept = _read_rows(out)
+    kept = read_rows(out)
     store = Store(cache or out / "cache")
     detectors = [load_detector(model, stride_mm=stride_mm, device=device) for model in models]
     check_names(detectors)
@@ -171,7 +171,8 @@ def _is_kept(row: Row, kept: dict[str, Row]) -> bool:
     return all(there.get(key) == value for key, value in row.items())
 
 
-def _read_rows(out: Path) -> dict[str, Row]:
+def read_rows(out: Path) -> dict[str, Row]:
+    """By key, what rows.json in `out` holds; nothing when there is none. Raises InputError when it is damaged."""
     path = out / "rows.json"
     if not path.exists():
         return {}

@@ -148,7 +148,7 @@ def _differences(stored: dict[str, Any], wanted: dict[str, Any]) -> Iterable[str
 
 
 def _is_empty(value: object) -> bool:
-    return value is None or value == {}
+    return value is None or value in ({}, ())
 
 
 def _model(origin: dict[str, str] | None) -> str:

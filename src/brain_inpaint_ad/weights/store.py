@@ -44,14 +44,15 @@ def find_model(name: str) -> Path:
 def windows_of(name: str) -> dict[float, str]:
     """Window sizes in mm that a model has, ascending, and the name or path of the model for each.
 
-    Models in one folder whose names differ in `-<n>mm` only are one model with several sizes.
+    Models in one folder whose names differ in `-<n>mm` only are one model with several sizes; one network may have several.
     """
     path = find_model(name)
-    own = {read_card(path.with_suffix(".json")).window_mm: name}
+    own = dict.fromkeys(sorted(read_card(path.with_suffix(".json")).sizes_mm), name)
     if not _SIZE.search(path.stem):
         return own
     family = [(card, other) for card, other in _cards_beside(path) if _familial(other) == _familial(path)]
-    others = {card.window_mm: str(other) if name.endswith(".safetensors") else other.stem for card, other in family}
+    by_path = name.endswith(".safetensors")
+    others = {size: str(other) if by_path else other.stem for card, other in family for size in card.sizes_mm}
     return dict(sorted((others | own).items()))
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from . import __version__
 from .detectors import ModelDetector, Rebuilder
 from .detectors.inpainting import InpaintingDetector
-from .detectors.load import load_detector
+from .detectors.load import STRIDE_MM, load_detector
 from .errors import Cancelled, SettingsError, WeightsError
 from .heatmap.incremental import MEMORY_MB
 from .io import read_labels, read_scan
@@ -32,7 +32,7 @@ from .segmentation.regions import check_kernel
 from .segmentation.select import SegmentSettings
 from .volume import Volume
 from .weights.card import Card
-from .weights.store import DEFAULT_MODEL, find_preview
+from .weights.store import find_preview, model_for
 
 _LOG = logging.getLogger(__name__)
 PREVIEW_READY = "preview ready"  # the stage at which other programs may fetch it
@@ -41,10 +41,10 @@ PREVIEW_READY = "preview ready"  # the stage at which other programs may fetch i
 def detect(
     scan: str | os.PathLike[str] | Volume,
     *,
-    model: str = DEFAULT_MODEL,
+    model: str | None = None,
     mask: str | os.PathLike[str] | Volume | None = None,
     window_mm: float | None = None,
-    stride_mm: float = 4.0,
+    stride_mm: float | None = None,
     scale: float = 75.0,
     sigma: float = 0.8,
     min_size: int = 20,
@@ -54,7 +54,7 @@ def detect(
     median: int = 5,
     erosion: int = 1,
     min_voxels: int = 6,
-    engine: str = "incremental",
+    engine: str | None = None,
     max_memory_mb: float = MEMORY_MB,
     latent_steps: int | None = None,
     reconstruct: bool = False,
@@ -64,9 +64,10 @@ def detect(
 ) -> Result:
     """What in this brain scan is not normal, as far as a model of healthy brains can tell.
 
-    scan: a file (NIfTI, NRRD, MHA) or a Volume. mask: brain mask on the scan's grid; without it, a brain-only scan is
+    scan: a file (NIfTI, NRRD, MHA) or a Volume. model: a name or path; without one the default, or, where window_mm,
+    stride_mm or engine is given, the published inpainting model: they are about its windows. mask: brain mask on the scan's grid; without it, a brain-only scan is
     recognised and a whole head goes through deepbet. window_mm: must be a size the model has (default: the model's).
-    stride_mm: multiple of the model's voxels. scale, sigma, min_size, min_volume_ml, rule, segmentation, median, erosion,
+    stride_mm: multiple of the model's voxels (default: 4). scale, sigma, min_size, min_volume_ml, rule, segmentation, median, erosion,
     min_voxels: see SegmentSettings. engine, max_memory_mb: see InpaintingDetector; "paper-strict" has no calibrated threshold.
     latent_steps: of AnoGAN's search (default: 500). reconstruct: also give Result.reconstruction.
     on_preview: called within seconds with the result of the dense predictor, where there is one for this model, before the
@@ -88,12 +89,13 @@ def detect(
         min_voxels=min_voxels,
     )
     check_kernel(settings)
+    model = model_for(model, wants_windows=any(wish is not None for wish in (window_mm, stride_mm, engine)))
     with clock.stage("load"):
         detector = load_detector(
             model,
             window_mm=window_mm,
-            stride_mm=stride_mm,
-            engine=engine,
+            stride_mm=STRIDE_MM if stride_mm is None else stride_mm,
+            engine=engine or "incremental",
             max_memory_mb=max_memory_mb,
             latent_steps=latent_steps,
             device=device,

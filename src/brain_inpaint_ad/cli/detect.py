@@ -41,13 +41,17 @@ def detect(
     scan: Annotated[Path, typer.Argument(help="Brain scan: NIfTI, NRRD or MHA; whole head or brain only.", readable=False)],
     out: Annotated[Path, typer.Option(help="Folder for the results.", readable=False)],
     model: Annotated[
-        str, typer.Option(help="A model's name (see: models) or the path of a .safetensors file.")
-    ] = "t1-inpaint-32mm",
+        str | None,
+        typer.Option(
+            help="A model's name (see: models) or the path of a .safetensors file. "
+            "[default: t1-evidence; t1-inpaint-32mm where a window, stride or engine is asked for]"
+        ),
+    ] = None,
     mask: Annotated[Path | None, typer.Option(help="Brain mask on the scan's grid, > 0 inside.", readable=False)] = None,
     window_mm: Annotated[
         float | None, typer.Option(help="Side of the erased window in mm; a size the model has. [default: the model's]")
     ] = None,
-    stride_mm: Annotated[float, typer.Option(help="Step between windows in mm.")] = 4.0,
+    stride_mm: Annotated[float | None, typer.Option(help="Step between windows in mm. [default: 4]")] = None,
     scale: Annotated[float, typer.Option(help="Felzenszwalb scale; larger gives larger superpixels.")] = 75.0,
     sigma: Annotated[float, typer.Option(help="Smoothing before superpixels are cut, in pixels of the model.")] = 0.8,
     min_size: Annotated[int, typer.Option(help="Least size of a superpixel, in pixels of the model.")] = 20,
@@ -67,12 +71,12 @@ def detect(
     erosion: Annotated[int, typer.Option(help="Layers of voxels taken off the brain; residual only, 0: none.")] = 1,
     min_voxels: Annotated[int, typer.Option(help="Smaller anomalies are left out, in voxels; residual only, 0: none.")] = 6,
     engine: Annotated[
-        Engine,
+        Engine | None,
         typer.Option(
             help="incremental: exact and fast; direct: one network run per window, hours; paper-strict: as direct, with the "
-            "minmax over the whole reconstructed slice (needs --rule paper)."
+            "minmax over the whole reconstructed slice (needs --rule paper). [default: incremental]"
         ),
-    ] = Engine.incremental,
+    ] = None,
     max_memory: Annotated[float, typer.Option(help="MB that slices' features may take while windows are rebuilt.")] = 1000.0,
     latent_steps: Annotated[
         int | None, typer.Option(help="AnoGAN only: steps of the search for the nearest healthy slice. [default: 500]")
@@ -122,7 +126,7 @@ def detect(
             median=median,
             erosion=erosion,
             min_voxels=min_voxels,
-            engine=engine.value,
+            engine=None if engine is None else engine.value,
             max_memory_mb=max_memory,
             latent_steps=latent_steps,
             reconstruct=reconstruction,

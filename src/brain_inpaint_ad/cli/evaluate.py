@@ -16,7 +16,7 @@ def evaluate(
     dataset: Annotated[str, typer.Option(help="brats, edinburgh, ixi, ixi-heads, ms or nfbs: how the folder is laid out.")],
     data: Annotated[Path, typer.Option(help="Folder of the data set.")],
     out: Annotated[Path, typer.Option(help="Folder for report.html, rows.json and table.md; a run that was cut goes on.")],
-    models: Annotated[str, typer.Option(help="Names or paths of models, separated by commas; none.")] = "t1-inpaint-32mm",
+    models: Annotated[str, typer.Option(help="Names or paths of models, separated by commas; none.")] = "t1-evidence",
     split: Annotated[str, typer.Option(help="validation, or test: once, at the end.")] = "validation",
     healthy: Annotated[
         Path | None,

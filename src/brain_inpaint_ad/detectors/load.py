@@ -21,6 +21,8 @@ from .predicted import PredictedDetector
 from .reconstruction import ReconstructionDetector
 from .surprise import SurpriseDetector
 
+STRIDE_MM = 4.0  # k: 4 pixels of 1 mm in Nguyen 2020
+
 
 @dataclass(frozen=True, slots=True)
 class _Wishes:
@@ -74,7 +76,7 @@ def load_detector(
     model: str = DEFAULT_MODEL,
     *,
     window_mm: float | None = None,
-    stride_mm: float = 4.0,
+    stride_mm: float = STRIDE_MM,
     engine: str = "incremental",
     max_memory_mb: float = MEMORY_MB,
     latent_steps: int | None = None,

@@ -21,7 +21,8 @@ from .card import Card, read_card, sha256_of
 from .networks import make_network
 
 SHIPPED = Path(__file__).parent / "shipped"
-DEFAULT_MODEL = "t1-inpaint-32mm"
+DEFAULT_MODEL = "t1-evidence"
+WINDOW_MODEL = "t1-inpaint-32mm"  # the published method: what a wish for windows or for an engine means
 FAST_MODEL = "t1-inpaint-32mm-fast"  # three levels instead of four; R and R′ learned from it
 
 _SIZE = re.compile(r"-\d+(\.\d+)?mm(?=-|$)")  # of the window, in a model's name
@@ -39,6 +40,11 @@ def find_model(name: str) -> Path:
         known = ", ".join(card.name for card in shipped_cards()) or "none"
         raise WeightsError(f"there is no model {name}; shipped are: {known}; or give the path of a .safetensors file.")
     return path
+
+
+def model_for(model: str | None, *, wants_windows: bool) -> str:
+    """The model that was named; without a name the default, or, where windows are wanted, the published one."""
+    return model or (WINDOW_MODEL if wants_windows else DEFAULT_MODEL)
 
 
 def windows_of(name: str) -> dict[float, str]:

@@ -65,14 +65,15 @@ def detect(
     """What in this brain scan is not normal, as far as a model of healthy brains can tell.
 
     scan: a file (NIfTI, NRRD, MHA) or a Volume. model: a name or path; without one the default, or, where window_mm,
-    stride_mm or engine is given, the published inpainting model: they are about its windows. mask: brain mask on the scan's grid; without it, a brain-only scan is
-    recognised and a whole head goes through deepbet. window_mm: must be a size the model has (default: the model's).
-    stride_mm: multiple of the model's voxels (default: 4). scale, sigma, min_size, min_volume_ml, rule, segmentation, median, erosion,
-    min_voxels: see SegmentSettings. engine, max_memory_mb: see InpaintingDetector; "paper-strict" has no calibrated threshold.
-    latent_steps: of AnoGAN's search (default: 500). reconstruct: also give Result.reconstruction.
-    on_preview: called within seconds with the result of the dense predictor, where there is one for this model, before the
-    exact heatmap is begun; then progress says "preview ready". Whatever goes wrong with it, in `on_preview` too, is logged
-    as a warning, and the exact heatmap follows; Cancelled ends all. device: auto, cpu, cuda, mps.
+    stride_mm or engine is given, the published inpainting model: they are about its windows. mask: brain mask on the scan's
+    grid; without it, a brain-only scan is recognised and a whole head goes through deepbet. window_mm: must be a size the
+    model has (default: the model's). stride_mm: multiple of the model's voxels (default: 4). scale, sigma, min_size,
+    min_volume_ml, rule, segmentation, median, erosion, min_voxels: see SegmentSettings. engine, max_memory_mb: see
+    InpaintingDetector; "paper-strict" has no calibrated threshold. latent_steps: of AnoGAN's search (default: 500).
+    reconstruct: also give Result.reconstruction. on_preview: called within seconds with the result of the dense predictor,
+    where there is one for this model, before the exact heatmap is begun; then progress says "preview ready". Whatever goes
+    wrong with it, in `on_preview` too, is logged as a warning, and the exact heatmap follows; Cancelled ends all.
+    device: auto, cpu, cuda, mps.
 
     Raises BrainInpaintError and its kin, each with one sentence on what to do. Source: Nguyen 2020.
     """

@@ -33,7 +33,7 @@ def test_one_command_gives_every_row_and_a_page_that_stands_alone(
     answer = run_cli(*asked)
     assert answer.code == 0, answer.err
     rows = json.loads((out / "rows.json").read_text())["rows"]
-    named = {row["detector"].removesuffix(", volume") for row in rows}
+    named = {row["detector"].removesuffix(", volume").removesuffix(", residual") for row in rows}
     assert named == {"tiny", *BASELINES, *CONTROLS}
     for row in rows:
         if "rules" in row["scores"]:

@@ -6,6 +6,7 @@ Models whose names differ only in the `-<n>mm` part are one model that was train
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -119,8 +120,17 @@ class Model:
 
 
 def userFolder() -> Path:
-    """Where models that were added by hand or from a folder live: outside Slicer, so that they outlive an upgrade."""
-    return Path.home() / ".brain_inpaint_ad" / "models"
+    """Where models that were added by hand or from a folder live: outside Slicer, so that they outlive an upgrade.
+
+    The same folder as the core's `models add` uses (a test compares them).
+    """
+    chosen = os.environ.get("BRAIN_INPAINT_AD_MODELS", "")
+    return Path(chosen).expanduser() if chosen else homeFolder() / "models"
+
+
+def homeFolder() -> Path:
+    """What the module and the core keep of this user."""
+    return Path.home() / ".brain_inpaint_ad"
 
 
 def listModels(*folders: Path) -> list[Model]:

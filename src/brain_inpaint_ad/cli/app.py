@@ -24,12 +24,12 @@ app = typer.Typer(
     help="What in this brain scan is not normal? Research software, not a medical device.",
 )
 app.command("detect")(detect.detect)
-app.command("models")(models.models)
 app.command("phantom")(phantom.phantom)
 app.command("calibrate")(calibrate.calibrate)
 app.command("compare")(compare.compare)
 app.command("evaluate")(evaluate.evaluate)
 app.command("benchmark")(benchmark.benchmark)
+app.add_typer(models.app, name="models")
 app.add_typer(train.app, name="train")
 
 

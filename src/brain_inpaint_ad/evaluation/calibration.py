@@ -20,7 +20,8 @@ from ..segmentation.select import SEGMENTATIONS, Regions, SegmentSettings, selec
 from ..training.data import find_subjects
 from ..volume import Array
 from ..weights.card import Card
-from ..weights.store import find_model, with_thresholds, write_card
+from ..weights.folders import find_model
+from ..weights.store import with_thresholds, write_card
 from .thresholds import SHARES, pooled, region_heats, threshold_for
 
 

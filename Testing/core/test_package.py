@@ -18,7 +18,7 @@ LAYERS = [
     {"pipeline"},
     {"detectors", "result", "picture"},
     {"weights", "findings", "phantom", "recut_file"},
-    {"heatmap", "segmentation", "prepare"},
+    {"heatmap", "segmentation", "prepare", "dicom"},
     {"nets", "io", "devices"},
     {"files", "intact"},
     {"volume", "progress", "errors"},

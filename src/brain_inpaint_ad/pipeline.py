@@ -21,9 +21,10 @@ from .detectors import ModelDetector
 from .detectors.inpainting import InpaintingDetector
 from .detectors.predicted import PredictedDetector
 from .devices import pick_device
+from .dicom import open_scan
 from .errors import Cancelled, SettingsError, WeightsError
 from .heatmap.incremental import MEMORY_MB
-from .io import read_labels, read_scan
+from .io import read_labels
 from .nets.predictor import LossPredictor
 from .nets.unet import UNet
 from .prepare import Prepared, prepare
@@ -45,6 +46,7 @@ def detect(
     scan: str | os.PathLike[str] | Volume,
     *,
     model: str = DEFAULT_MODEL,
+    series: str | None = None,
     mask: str | os.PathLike[str] | Volume | None = None,
     window_mm: float | None = None,
     stride_mm: float = 4.0,
@@ -63,7 +65,8 @@ def detect(
 ) -> Result:
     """What in this brain scan is not normal, as far as a model of healthy brains can tell.
 
-    scan: a file (NIfTI, NRRD, MHA) or a Volume. mask: brain mask on the scan's grid; without it, a brain-only scan is
+    scan: a file (NIfTI, NRRD, MHA), a DICOM file or folder, or a Volume. series: number or UID, where a DICOM folder holds
+    several. mask: brain mask on the scan's grid; without it, a brain-only scan is
     recognised and a whole head goes through deepbet. window_mm: must be a size the model has (default: the model's).
     stride_mm: multiple of the model's voxels. scale, sigma, min_size, min_volume_ml, rule, segmentation: see
     SegmentSettings. engine, max_memory_mb: see InpaintingDetector; "paper-strict" has no calibrated threshold.
@@ -95,7 +98,7 @@ def detect(
         if on_preview is not None:
             with _as_a_courtesy():
                 previewer = _load_previewer(model, detector, settings)
-        volume = scan if isinstance(scan, Volume) else read_scan(scan)
+        volume = scan if isinstance(scan, Volume) else open_scan(scan, series=series, progress=_held_at_zero(progress))
         given = read_labels(mask) if isinstance(mask, (str, os.PathLike)) else mask
     _load_ahead()
     with clock.stage("prepare"):
@@ -115,6 +118,11 @@ def detect(
             on_preview(first)
             progress(begun, PREVIEW_READY)
     return _find(detector, prepared, settings, thresholds, clock, part_of(progress, begun, 1.0), reconstruct=reconstruct)
+
+
+def _held_at_zero(progress: Progress) -> Progress:
+    """Tells the stage and hears a cancel; reading takes no share of the whole worth a number."""
+    return part_of(progress, 0.0, 0.0)
 
 
 def _find(

@@ -22,7 +22,7 @@ from .segmentation.recut import Recutter
 from .segmentation.select import SegmentSettings, select_anomalies, select_in_slice
 from .volume import Array, Grid, Volume
 
-OPTIONAL_FILES = ("reconstruction.nii.gz", "recut.npz")
+OPTIONAL_FILES = ("reconstruction.nii.gz", "recut.npz", "anomalies.dcm")
 FILES = ("heatmap.nii.gz", "anomalies.nii.gz", "findings.csv", "report.json", "overview.png")
 
 
@@ -106,8 +106,12 @@ class Result:
             Path(path),
         )
 
-    def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False, recut: bool = False) -> list[Path]:
-        """Write the five files of FILES, the reconstruction if there is one, and recut.npz if asked for: all or nothing.
+    def save(
+        self, folder: str | os.PathLike[str], *, overwrite: bool = False, recut: bool = False, dicom_seg: bool = False
+    ) -> list[Path]:
+        """Write the five files of FILES, the reconstruction if there is one, and what is asked for: all or nothing.
+
+        recut: recut.npz; dicom_seg: anomalies.dcm, for scans from DICOM, unless nothing was found; it names the patient.
 
         Raises OutputError, also when one exists and `overwrite` is False. With it, optional files of another result go.
         """
@@ -115,13 +119,13 @@ class Result:
         check_output(folder, overwrite=overwrite)
         try:
             with folder_in_work(_ground(folder)) as staging:
-                self._write(staging, recut=recut)
+                self._write(staging, recut=recut, dicom_seg=dicom_seg)
                 return _move_into_place(staging, folder)
         except OSError as error:
             reason = error.strerror or "a file came out incomplete"
             raise OutputError(f"{folder} could not be written ({reason}); is the disk full?") from error
 
-    def _write(self, folder: Path, *, recut: bool) -> None:
+    def _write(self, folder: Path, *, recut: bool, dicom_seg: bool) -> None:
         from .picture import draw_overview
 
         write_volume(self.heatmap, folder / "heatmap.nii.gz")
@@ -132,6 +136,10 @@ class Result:
             write_volume(self.reconstruction, folder / "reconstruction.nii.gz")
         if recut:
             self.save_recut(folder / "recut.npz")
+        if dicom_seg and self.findings:
+            from .dicom.seg import write_seg
+
+            write_seg(self.labelmap, self.prepared.scan, folder / "anomalies.dcm", model=self.report["model"]["name"])
         draw_overview(
             folder / "overview.png",
             self.prepared.image.array,

@@ -9,13 +9,15 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import benchmark, calibrate, compare, detect, evaluate, models, phantom, train
+from . import benchmark, calibrate, compare, detect, evaluate, models, phantom, series, train
 
 # Beside a busy program OpenMP's long spinning waits made torch up to 50 times slower; short ones cost 5 % on free cores
 # (docs/benchmarks). libgomp reads this when torch is loaded.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 # What it says of its font cache is nothing to the user, and would stand before our one sentence.
 logging.getLogger("matplotlib").setLevel(logging.ERROR)
+# And it quotes what it finds odd in a header: a patient's name must not stand in a log.
+logging.getLogger("pydicom").setLevel(logging.CRITICAL)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -25,6 +27,7 @@ app = typer.Typer(
 )
 app.command("detect")(detect.detect)
 app.command("phantom")(phantom.phantom)
+app.command("series")(series.series)
 app.command("calibrate")(calibrate.calibrate)
 app.command("compare")(compare.compare)
 app.command("evaluate")(evaluate.evaluate)

@@ -37,11 +37,16 @@ class Segmentation(StrEnum):
 
 def detect(
     # readable=False: typer does not look into files; the core says what is wrong with them.
-    scan: Annotated[Path, typer.Argument(help="Brain scan: NIfTI, NRRD or MHA; whole head or brain only.", readable=False)],
+    scan: Annotated[
+        Path, typer.Argument(help="Brain scan: NIfTI, NRRD, MHA or a DICOM folder; whole head or brain only.", readable=False)
+    ],
     out: Annotated[Path, typer.Option(help="Folder for the results.", readable=False)],
     model: Annotated[
         str, typer.Option(help="A model's name (see: models) or the path of a .safetensors file.")
     ] = "t1-inpaint-32mm",
+    series: Annotated[
+        str | None, typer.Option(help="Number or UID of the series, where a DICOM folder holds several (see: series).")
+    ] = None,
     mask: Annotated[Path | None, typer.Option(help="Brain mask on the scan's grid, > 0 inside.", readable=False)] = None,
     window_mm: Annotated[
         float | None, typer.Option(help="Side of the erased window in mm; a size the model has. [default: the model's]")
@@ -73,6 +78,10 @@ def detect(
     recut: Annotated[
         bool, typer.Option("--recut", help="Also write recut.npz, with which superpixels are cut anew without a network.")
     ] = False,
+    dicom_seg: Annotated[
+        bool,
+        typer.Option("--dicom-seg", help="Also write anomalies.dcm, a DICOM SEG in the scan's study; it names the patient."),
+    ] = False,
     preview: Annotated[
         Path | None,
         typer.Option(help="Folder for a first result within seconds, where a predictor ships for the model.", readable=False),
@@ -84,6 +93,7 @@ def detect(
     """Find what a model of healthy brains cannot explain in SCAN; write heatmap, labelmap, table and picture."""
 
     def work(report: Progress) -> str:
+        from ..dicom import check_seg_is_possible
         from ..pipeline import detect as find
         from ..result import Result, check_output
 
@@ -93,6 +103,8 @@ def detect(
 
         report(0.0, "starting")
         check_output(out, overwrite=overwrite)
+        if dicom_seg:
+            check_seg_is_possible(scan)
         if preview is not None:
             if preview.resolve() == out.resolve():
                 raise SettingsError("the preview needs a folder of its own, other than that of --out.")
@@ -100,6 +112,7 @@ def detect(
         result = find(
             scan,
             model=model,
+            series=series,
             mask=mask,
             window_mm=window_mm,
             stride_mm=stride_mm,
@@ -117,7 +130,7 @@ def detect(
             progress=part_of(report, 0.0, 0.97),
         )
         report(0.97, "writing results")
-        result.save(out, overwrite=overwrite, recut=recut)
+        result.save(out, overwrite=overwrite, recut=recut, dicom_seg=dicom_seg)
         report(1.0, "done")
         return result.summary
 

@@ -16,6 +16,7 @@ import SimpleITK as sitk
 from .errors import FormatError, InputError, OutputError
 from .files import write_atomically
 from .intact import check_whole
+from .memory import MemoryBound, full_memory_told
 from .volume import Array, Grid, Volume
 
 SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
@@ -23,14 +24,14 @@ MIN_SLICES = 8  # fewer voxels along an axis cannot show a brain in three dimens
 _SKEW = 1e-3  # how far axes may be from right angles: a quarter of a millimetre across a head
 
 
-def read_scan(path: str | os.PathLike[str]) -> Volume:
-    """One 3-D scan of finite numbers.
+def read_scan(path: str | os.PathLike[str], *, bound: MemoryBound | None = None) -> Volume:
+    """One 3-D scan of finite numbers. bound: checked against the header before the voxels are loaded.
 
     Raises FormatError (missing, unreadable, truncated, not a known kind) or InputError (4-D, colour, one slice,
     NaN or infinite voxels, constant, axes that are not at right angles).
     """
     path = Path(path)
-    volume = _volume_from(_read_image(path), path)
+    volume = _volume_from(_read_image(path, bound), path)
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is refused as such
         array = volume.array.astype(np.float32, copy=False)
     check_values(array, str(path))
@@ -87,16 +88,25 @@ def resample(volume: Volume, grid: Grid, *, interpolator: int = sitk.sitkLinear)
     return sitk.GetArrayFromImage(sitk.Resample(to_image(volume), reference, sitk.Transform(), interpolator, 0.0))
 
 
-def _read_image(path: Path) -> sitk.Image:
+def _read_image(path: Path, bound: MemoryBound | None = None) -> sitk.Image:
     _check_file(path)
     try:
-        with _without_warnings(), _alone(path) as readable:
+        with full_memory_told(), _without_warnings(), _alone(path) as readable:
             check_whole(path)
+            if bound is not None:
+                bound.check(_stated_size(readable), str(path))
             return sitk.ReadImage(str(readable))
     except OSError as error:
         raise FormatError(f"{path} may not be read ({error.strerror}); check its permissions and free space.") from error
     except RuntimeError as error:
         raise FormatError(f"{path} could not be read ({_reason(error)}); is it a complete scan file?") from error
+
+
+def _stated_size(path: Path) -> tuple[int, ...]:
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    reader.ReadImageInformation()
+    return tuple(reader.GetSize())
 
 
 def _check_file(path: Path) -> None:

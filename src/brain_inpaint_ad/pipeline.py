@@ -25,6 +25,7 @@ from .dicom import open_scan
 from .errors import Cancelled, SettingsError, WeightsError
 from .heatmap.incremental import MEMORY_MB
 from .io import read_labels
+from .memory import MemoryBound, memory_bound
 from .nets.predictor import LossPredictor
 from .nets.unet import UNet
 from .prepare import Prepared, prepare
@@ -57,7 +58,7 @@ def detect(
     rule: str = "calibrated",
     segmentation: str = "slices",
     engine: str = "incremental",
-    max_memory_mb: float = MEMORY_MB,
+    max_memory_mb: float | None = None,
     reconstruct: bool = False,
     on_preview: Callable[[Result], None] | None = None,
     device: str = "auto",
@@ -69,7 +70,8 @@ def detect(
     several. mask: brain mask on the scan's grid; without it, a brain-only scan is
     recognised and a whole head goes through deepbet. window_mm: must be a size the model has (default: the model's).
     stride_mm: multiple of the model's voxels. scale, sigma, min_size, min_volume_ml, rule, segmentation: see
-    SegmentSettings. engine, max_memory_mb: see InpaintingDetector; "paper-strict" has no calibrated threshold.
+    SegmentSettings. engine: see InpaintingDetector; "paper-strict" has no calibrated threshold. max_memory_mb: what the run may
+    take (default: what is free); a scan that would take more is refused before its voxels are loaded.
     reconstruct: also give Result.reconstruction. on_preview: called within seconds with the result of the dense predictor,
     where there is one for this model, before the exact heatmap is begun; then progress says "preview ready". Whatever
     goes wrong with it, in `on_preview` too, is logged as a warning, and the exact heatmap follows; Cancelled ends all.
@@ -82,9 +84,15 @@ def detect(
         scale=scale, sigma=sigma, min_size=min_size, min_volume_ml=min_volume_ml, rule=rule, segmentation=segmentation
     )
     check_kernel(settings)
+    bound = memory_bound(max_memory_mb)
     with clock.stage("load"):
         detector = load_detector(
-            model, window_mm=window_mm, stride_mm=stride_mm, engine=engine, max_memory_mb=max_memory_mb, device=device
+            model,
+            window_mm=window_mm,
+            stride_mm=stride_mm,
+            engine=engine,
+            max_memory_mb=bound.maps_mb(MEMORY_MB),
+            device=device,
         )
         thresholds = detector.card.thresholds
         if detector.minmax != detector.card.minmax:
@@ -98,7 +106,7 @@ def detect(
         if on_preview is not None:
             with _as_a_courtesy():
                 previewer = _load_previewer(model, detector, settings)
-        volume = scan if isinstance(scan, Volume) else open_scan(scan, series=series, progress=_held_at_zero(progress))
+        volume = _opened(scan, series, bound, progress)
         given = read_labels(mask) if isinstance(mask, (str, os.PathLike)) else mask
     _load_ahead()
     with clock.stage("prepare"):
@@ -120,9 +128,12 @@ def detect(
     return _find(detector, prepared, settings, thresholds, clock, part_of(progress, begun, 1.0), reconstruct=reconstruct)
 
 
-def _held_at_zero(progress: Progress) -> Progress:
-    """Tells the stage and hears a cancel; reading takes no share of the whole worth a number."""
-    return part_of(progress, 0.0, 0.0)
+def _opened(scan: str | os.PathLike[str] | Volume, series: str | None, bound: MemoryBound, progress: Progress) -> Volume:
+    if isinstance(scan, Volume):
+        bound.check(scan.grid.size, scan.name)
+        return scan
+    told = part_of(progress, 0.0, 0.0)  # the stage, and a chance to cancel; reading takes no share of the whole
+    return open_scan(scan, series=series, bound=bound, progress=told)
 
 
 def _find(

@@ -71,7 +71,10 @@ def detect(
             "minmax over the whole reconstructed slice (needs --rule paper)."
         ),
     ] = Engine.incremental,
-    max_memory: Annotated[float, typer.Option(help="MB that slices' features may take while windows are rebuilt.")] = 1000.0,
+    max_memory: Annotated[
+        float | None,
+        typer.Option(help="MB the run may take; a larger scan is refused before the work. [default: what is free]"),
+    ] = None,
     reconstruction: Annotated[
         bool, typer.Option("--reconstruction", help="Also write reconstruction.nii.gz: what the model expected to see.")
     ] = False,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import FormatError, SettingsError
 from ..io import read_scan
+from ..memory import MemoryBound
 from ..progress import Progress, silent
 from ..volume import Volume
 
@@ -21,21 +22,28 @@ if TYPE_CHECKING:
 __all__ = ["check_seg_is_possible", "files_below", "is_dicom", "list_folder", "open_scan", "without_warnings"]
 
 
-def open_scan(path: str | os.PathLike[str], *, series: str | None = None, progress: Progress = silent) -> Volume:
+def open_scan(
+    path: str | os.PathLike[str],
+    *,
+    series: str | None = None,
+    bound: MemoryBound | None = None,
+    progress: Progress = silent,
+) -> Volume:
     """The scan in a file of any kind or, of a folder of DICOM files, in one series.
 
-    series: its number or UID; needed where a folder holds several. Raises as `io.read_scan` and `dicom.read.read_series` do.
+    series: its number or UID; needed where a folder holds several. bound: checked before images are
+    loaded. Raises as `io.read_scan` and `dicom.read.read_series` do.
     """
     path = Path(path)
     if not is_dicom(path):
         if series is not None:
             raise SettingsError(f"--series chooses among the series of a DICOM folder, which {path} is not; leave it away.")
-        return read_scan(path)
+        return read_scan(path, bound=bound)
     _check_installed("pydicom")
     from .read import read_series
 
     with without_warnings():
-        return read_series(path, series=series, progress=progress)
+        return read_series(path, series=series, bound=bound, progress=progress)
 
 
 def list_folder(folder: Path, *, progress: Progress = silent) -> list[Series]:

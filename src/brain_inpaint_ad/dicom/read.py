@@ -10,6 +10,7 @@ import pydicom
 
 from ..errors import FormatError
 from ..io import check_grid, check_size, check_values
+from ..memory import MemoryBound
 from ..progress import Progress, part_of, silent
 from ..volume import Array, Volume
 from .frames import Frame, frames_of
@@ -24,7 +25,9 @@ class DicomOrigin:
     frames: tuple[Frame, ...]
 
 
-def read_series(path: Path, *, series: str | None = None, progress: Progress = silent) -> Volume:
+def read_series(
+    path: Path, *, series: str | None = None, bound: MemoryBound | None = None, progress: Progress = silent
+) -> Volume:
     """One series of a folder or file: float32, real values (slope and intercept of each slice applied), slices in order.
 
     series: its number or UID; needed where there are several with enough slices. The volume is called after the number of
@@ -36,6 +39,8 @@ def read_series(path: Path, *, series: str | None = None, progress: Progress = s
     frames, grid = stacked(frames_of(chosen.headers), name)
     check_size(grid.size, name)
     check_grid(grid, name)
+    if bound is not None:
+        bound.check(grid.size, name)
     array = np.empty(grid.shape, np.float32)
     stored: tuple[Path, Array] | None = None
     for index, frame in enumerate(frames):

@@ -140,7 +140,7 @@ def start_cli() -> Callable[..., subprocess.Popen[str]]:
 def run_cli_in_a_process(start_cli) -> Callable[..., Answer]:
     """Runs the command line as a user would, to its end."""
 
-    def run(*words: object, timeout: float = 60, **options: object) -> Answer:
+    def run(*words: object, timeout: float = 600, **options: object) -> Answer:
         with start_cli(*words, **options) as process:
             out, err = process.communicate(timeout=timeout)
         return Answer(process.returncode, out, err)

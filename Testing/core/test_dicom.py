@@ -255,7 +255,7 @@ def a_detected_series(tmp_path_factory, a_tiny_model, run_cli_in_a_process):
     place = tmp_path_factory.mktemp("dicom")
     series = save_classic(phantom.scan, place / "series")
     words = ("--model", a_tiny_model, "--rule", "paper", "--dicom-seg", "--recut", "--reconstruction")
-    answer = run_cli_in_a_process("detect", series, "--out", place / "out", *words, timeout=240)
+    answer = run_cli_in_a_process("detect", series, "--out", place / "out", *words)
     return series, answer, place / "out"
 
 

@@ -73,7 +73,7 @@ def a_stored_scan(
     if store is plain:
         return image, a_finished_run[1]
     sitk.WriteImage(image, str(folder / name))
-    answer = run_cli_in_a_process("detect", folder / name, "--out", folder / "out", "--model", a_tiny_model, timeout=300)
+    answer = run_cli_in_a_process("detect", folder / name, "--out", folder / "out", "--model", a_tiny_model)
     assert (answer.code, answer.err) == (0, "")
     return image, folder / "out"
 

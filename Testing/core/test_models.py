@@ -176,7 +176,7 @@ else:
 def in_a_process_without_sockets(*words: object) -> subprocess.CompletedProcess[str]:
     few = {"OMP_NUM_THREADS": "1", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1"}
     command = [sys.executable, "-c", WITHOUT_SOCKETS, *map(str, words)]
-    return subprocess.run(command, text=True, capture_output=True, timeout=120, check=False, env={**os.environ, **few})
+    return subprocess.run(command, text=True, capture_output=True, timeout=600, check=False, env={**os.environ, **few})
 
 
 def test_detect_opens_no_socket_brain_extraction_included(tmp_path):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import InputError, OutputError, WeightsError
-from .files import folder_in_work
+from .files import folder_in_work, move_into_place, only_run_in
 from .findings import Finding, findings_csv, list_findings
 from .io import write_volume
 from .prepare import Prepared
@@ -24,6 +24,7 @@ from .volume import Array, Grid, Volume
 
 OPTIONAL_FILES = ("reconstruction.nii.gz", "recut.npz", "anomalies.dcm")
 FILES = ("heatmap.nii.gz", "anomalies.nii.gz", "findings.csv", "report.json", "overview.png")
+_NAMES = (*(name for name in FILES if name != "report.json"), *OPTIONAL_FILES, "report.json")  # see move_into_place
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +119,10 @@ class Result:
         folder = Path(folder)
         check_output(folder, overwrite=overwrite)
         try:
-            with folder_in_work(_ground(folder)) as staging:
+            with only_run_in(folder), folder_in_work(_ground(folder), folder) as staging:
                 self._write(staging, recut=recut, dicom_seg=dicom_seg)
-                return _move_into_place(staging, folder)
+                check_output(folder, overwrite=overwrite)  # another program may have written there in the meantime
+                return move_into_place(staging, folder, _NAMES)
         except OSError as error:
             reason = error.strerror or "a file came out incomplete"
             raise OutputError(f"{folder} could not be written ({reason}); is the disk full?") from error
@@ -280,15 +282,3 @@ def _ground(folder: Path) -> Path:
     while not folder.exists():
         folder = folder.parent
     return folder
-
-
-def _move_into_place(staging: Path, folder: Path) -> list[Path]:
-    """The files' new paths; what is left of an earlier result there goes."""
-    folder.mkdir(parents=True, exist_ok=True)
-    placed = []
-    for name in (*FILES, *OPTIONAL_FILES):
-        if (staging / name).exists():
-            placed.append((staging / name).replace(folder / name))
-        else:
-            (folder / name).unlink(missing_ok=True)
-    return placed

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ..errors import SettingsError
+from ..files import only_run_in
 from ..progress import Progress, part_of
 from .run import ProgressStyle, run
 
@@ -112,30 +113,31 @@ def detect(
             if preview.resolve() == out.resolve():
                 raise SettingsError("the preview needs a folder of its own, other than that of --out.")
             check_output(preview, overwrite=overwrite)
-        result = find(
-            scan,
-            model=model,
-            series=series,
-            mask=mask,
-            window_mm=window_mm,
-            stride_mm=stride_mm,
-            scale=scale,
-            sigma=sigma,
-            min_size=min_size,
-            min_volume_ml=min_volume_ml,
-            rule=rule.value,
-            segmentation=segmentation.value,
-            engine=engine.value,
-            max_memory_mb=max_memory,
-            reconstruct=reconstruction,
-            on_preview=None if preview is None else save_preview,
-            device=device,
-            progress=part_of(report, 0.0, 0.97),
-        )
-        report(0.97, "writing results")
-        result.save(out, overwrite=overwrite, recut=recut, dicom_seg=dicom_seg)
-        report(1.0, "done")
-        return result.summary
+        with only_run_in(out):
+            result = find(
+                scan,
+                model=model,
+                series=series,
+                mask=mask,
+                window_mm=window_mm,
+                stride_mm=stride_mm,
+                scale=scale,
+                sigma=sigma,
+                min_size=min_size,
+                min_volume_ml=min_volume_ml,
+                rule=rule.value,
+                segmentation=segmentation.value,
+                engine=engine.value,
+                max_memory_mb=max_memory,
+                reconstruct=reconstruction,
+                on_preview=None if preview is None else save_preview,
+                device=device,
+                progress=part_of(report, 0.0, 0.97),
+            )
+            report(0.97, "writing results")
+            result.save(out, overwrite=overwrite, recut=recut, dicom_seg=dicom_seg)
+            report(1.0, "done")
+            return result.summary
 
     summary = run(work, progress)
     if progress is not ProgressStyle.jsonl:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ..files import only_run_in
 from ..progress import Progress
 from .run import ProgressStyle, run
 
@@ -45,20 +46,21 @@ def inpainting(
     def work(report: Progress) -> int:
         from ..training.inpainting import InpaintingSettings, train
 
-        return train(
-            data,
-            out,
-            settings=InpaintingSettings(window_mm=window_mm, width=width, depth=depth, max_width=max_width, seed=seed),
-            iterations=iterations,
-            max_minutes=max_minutes,
-            resume=resume,
-            subjects=subjects,
-            start_from=start_from,
-            device=device,
-            name=name,
-            data_note=data_note,
-            progress=report,
-        )
+        with only_run_in(out):
+            return train(
+                data,
+                out,
+                settings=InpaintingSettings(window_mm=window_mm, width=width, depth=depth, max_width=max_width, seed=seed),
+                iterations=iterations,
+                max_minutes=max_minutes,
+                resume=resume,
+                subjects=subjects,
+                start_from=start_from,
+                device=device,
+                name=name,
+                data_note=data_note,
+                progress=report,
+            )
 
     done = run(work, progress, patience_s=SAVE_PATIENCE_S)
     if progress is not ProgressStyle.jsonl:
@@ -94,20 +96,21 @@ def loss_predictor(
     def work(report: Progress) -> int:
         from ..training.loss_predictor import LossPredictorSettings, train
 
-        return train(
-            data,
-            out,
-            generator=model,
-            settings=LossPredictorSettings(dense=dense, masks=masks.value, seed=seed),
-            iterations=iterations,
-            max_minutes=max_minutes,
-            resume=resume,
-            subjects=subjects,
-            device=device,
-            name=name,
-            data_note=data_note,
-            progress=report,
-        )
+        with only_run_in(out):
+            return train(
+                data,
+                out,
+                generator=model,
+                settings=LossPredictorSettings(dense=dense, masks=masks.value, seed=seed),
+                iterations=iterations,
+                max_minutes=max_minutes,
+                resume=resume,
+                subjects=subjects,
+                device=device,
+                name=name,
+                data_note=data_note,
+                progress=report,
+            )
 
     done = run(work, progress, patience_s=SAVE_PATIENCE_S)
     if progress is not ProgressStyle.jsonl:

@@ -21,7 +21,7 @@ from .detectors import ModelDetector, Rebuilder
 from .detectors.inpainting import InpaintingDetector
 from .detectors.load import STRIDE_MM, load_detector
 from .dicom import open_scan
-from .errors import Cancelled, SettingsError, WeightsError
+from .errors import Cancelled, FitError, SettingsError, WeightsError
 from .heatmap.incremental import MEMORY_MB
 from .io import read_labels
 from .memory import MemoryBound, memory_bound
@@ -34,7 +34,7 @@ from .segmentation.regions import check_kernel
 from .segmentation.select import SegmentSettings
 from .volume import Volume
 from .weights.card import Card
-from .weights.store import find_preview, model_for
+from .weights.store import DEFAULT_MODEL, WINDOW_MODEL, find_preview, model_for
 
 _LOG = logging.getLogger(__name__)
 PREVIEW_READY = "preview ready"  # the stage at which other programs may fetch it
@@ -68,13 +68,14 @@ def detect(
     """What in this brain scan is not normal, as far as a model of healthy brains can tell.
 
     scan: a file (NIfTI, NRRD, MHA), a DICOM file or folder, or a Volume. model: a name or path; without one the default, or,
-    where window_mm, stride_mm or engine is given, the published inpainting model: they are about its windows. series: number
-    or UID, where a DICOM folder holds several. mask: brain mask on the scan's grid; without it, a brain-only scan is
-    recognised and a whole head goes through deepbet. window_mm: must be a size the model has (default: the model's).
-    stride_mm: multiple of the model's voxels (default: 4). scale, sigma, min_size, min_volume_ml, rule, segmentation, median,
-    erosion, min_voxels: see SegmentSettings. engine: see InpaintingDetector; "paper-strict" has no calibrated threshold.
-    max_memory_mb: what the run may take (default: what is free); a scan that would take more is refused before its voxels are
-    loaded. latent_steps: of AnoGAN's search (default: 500).
+    where window_mm, stride_mm or engine is given, the published inpainting model: they are about its windows. It also stands
+    in, with a warning, where the default cannot lay healthy brains over the scan. series: number or UID, where a DICOM folder
+    holds several. mask: brain mask on the scan's grid; without it, a brain-only scan is recognised and a whole head goes
+    through deepbet. window_mm: must be a size the model has (default: the model's). stride_mm: multiple of the model's voxels
+    (default: 4). scale, sigma, min_size, min_volume_ml, rule, segmentation, median, erosion, min_voxels: see SegmentSettings.
+    engine: see InpaintingDetector; "paper-strict" has no calibrated threshold. max_memory_mb: what the run may take (default:
+    what is free); a scan that would take more is refused before its voxels are loaded. latent_steps: of AnoGAN's search
+    (default: 500).
     reconstruct: also give Result.reconstruction. on_preview: called within seconds with the result of the dense predictor,
     where there is one for this model, before the exact heatmap is begun; then progress says "preview ready". Whatever goes
     wrong with it, in `on_preview` too, is logged as a warning, and the exact heatmap follows; Cancelled ends all.
@@ -95,6 +96,7 @@ def detect(
         min_voxels=min_voxels,
     )
     check_kernel(settings)
+    named = model is not None
     model = model_for(model, wants_windows=any(wish is not None for wish in (window_mm, stride_mm, engine)))
     bound = memory_bound(max_memory_mb)
     with clock.stage("load"):
@@ -138,7 +140,19 @@ def detect(
             first = _find(previewer, prepared, settings, previewer.card.thresholds, clock.copy(), part_of(progress, 0.1, begun))
             on_preview(first)
             progress(begun, PREVIEW_READY)
-    return _find(detector, prepared, settings, thresholds, clock, part_of(progress, begun, 1.0), reconstruct=reconstruct)
+    try:
+        return _find(detector, prepared, settings, thresholds, clock, part_of(progress, begun, 1.0), reconstruct=reconstruct)
+    except FitError as error:
+        if named:
+            raise
+        reason = str(error)
+    _LOG.warning("%s; %s was used instead.", reason.partition(":")[0], WINDOW_MODEL)
+    detector = load_detector(WINDOW_MODEL, max_memory_mb=bound.maps_mb(MEMORY_MB), device=device)
+    thresholds = detector.card.thresholds
+    check_threshold(thresholds, settings)
+    result = _find(detector, prepared, settings, thresholds, clock, part_of(progress, begun, 1.0), reconstruct=reconstruct)
+    result.report["model"]["instead_of"] = {"name": DEFAULT_MODEL, "reason": reason}
+    return result
 
 
 def _opened(scan: str | os.PathLike[str] | Volume, series: str | None, bound: MemoryBound, progress: Progress) -> Volume:

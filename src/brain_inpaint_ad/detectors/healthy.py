@@ -25,6 +25,7 @@ LEAST_SHARE = 0.1  # of the group that must show brain at a place for its statis
 LEAST_SPREAD = 0.3  # of the median spread: a place where a small group happens to agree is no proof
 COMPONENTS = 10
 PASSES = 2  # of registration to a sharper mean; a third moves nothing
+_DARK = 0.05  # of intensities in [0, 1]
 _AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
 
@@ -119,9 +120,11 @@ class Aligned:
     """A healthy group laid over one scan.
 
     there: from points of the group to points of the scan; grid: of the scan; mean, spread: (2, slices, rows, columns) of
-    `features` of the group at the scan's places.
+    `features` of the group at the scan's places; agreement: correlation of the scan with the group's mean image, over both
+    brains.
     """
 
+    agreement: float
     there: sitk.Transform
     grid: Grid
     mean: Array
@@ -150,8 +153,11 @@ def align(group: HealthyGroup, image: Volume) -> Aligned:
         np.stack([carry(group.template.with_array(part), image.grid, back) for part in maps])
         for maps in (group.mean, group.spread)
     )
+    template = carry(group.template, image.grid, back)
+    either = (template > _DARK) | (image.array > _DARK)
+    agreement = float(np.corrcoef(template[either], image.array[either])[0, 1])
     least = LEAST_SPREAD * np.median(group.spread[:, group.known], axis=1)
-    return Aligned(there, image.grid, means, np.maximum(spreads, least[:, None, None, None]))
+    return Aligned(agreement, there, image.grid, means, np.maximum(spreads, least[:, None, None, None]))
 
 
 def features_of(prepared: Prepared) -> Array:

@@ -14,7 +14,7 @@ from brain_inpaint_ad.training import loop
 from brain_inpaint_ad.training.anogan import AnoGanSettings, build, train, training_step
 from brain_inpaint_ad.weights.store import load_model
 
-SMALL = AnoGanSettings(spacing_mm=4.0, batch=2, width=2, latent=4)
+SMALL = AnoGanSettings(spacing_mm=4.0, batch=2, width=2, latent=4, latent_steps=2)
 
 
 @pytest.fixture(scope="module")

@@ -15,18 +15,21 @@ from ..nets.gan import Gan, GanSettings
 from .losses import critic_loss, fool_loss
 from .slices import Method, SliceSettings, make_seeded, train_on_slices
 
-_LOOK = SearchSettings(steps=100)  # for the figures while training: short, on a few slices
-_LOOKED_AT = 8
+_LOOKED_AT = 8  # slices, for the figures while training
+_LOOK_STEPS = 100
 
 
 @dataclass(frozen=True, kw_only=True)
 class AnoGanSettings(SliceSettings):
-    """latent, width: see GanSettings; rates of Adam, with β₁ = 0.5 (Radford 2016)."""
+    """latent, width: see GanSettings; rates of Adam, with β₁ = 0.5 (Radford 2016); latent_steps: Γ of the searches at the end,
+    in training slices, which the card's residual threshold comes from.
+    """
 
     latent: int = 64
     width: int = 16
     rate_generator: float = 2e-4
     rate_critic: float = 2e-4
+    latent_steps: int = SearchSettings.steps
 
     @property
     def gan(self) -> GanSettings:
@@ -87,13 +90,13 @@ def _method(settings: AnoGanSettings, device: torch.device) -> Method:
         nets={"gan": gan},
         optimisers=optimisers,
         step=step,
-        inspect=lambda image: _inspect(gan, image),
-        rebuild=lambda image: search_slices(gan, image, SearchSettings()),
+        inspect=lambda image: _inspect(gan, image, SearchSettings(steps=min(settings.latent_steps, _LOOK_STEPS))),
+        rebuild=lambda image: search_slices(gan, image, SearchSettings(steps=settings.latent_steps)),
         sampled=64,  # a search takes its time
     )
 
 
-def _inspect(gan: Gan, image: Tensor) -> tuple[dict[str, float], list[Tensor]]:
+def _inspect(gan: Gan, image: Tensor, search: SearchSettings) -> tuple[dict[str, float], list[Tensor]]:
     """How near a short search comes to unseen slices; free samples, the nearest slices and the slices themselves."""
     gan.eval()
     rng = torch.Generator().manual_seed(0)
@@ -101,5 +104,5 @@ def _inspect(gan: Gan, image: Tensor) -> tuple[dict[str, float], list[Tensor]]:
     with torch.no_grad(), autocast(image.device):
         samples = gan(latent).float()
     image = image[:_LOOKED_AT]
-    nearest = search_slices(gan, image[:, 0], _LOOK)[:, None]
+    nearest = search_slices(gan, image[:, 0], search)[:, None]
     return {"l1_of_nearest": float((nearest - image).abs().mean())}, [samples, nearest, image]

@@ -105,9 +105,7 @@ def encoder_step(network: FastGan, optimisers: Optimisers, image: Tensor, settin
 def train(data: Path, out: Path, *, settings: FastGanSettings, iterations: int = 30_000, **options: Any) -> int:
     """Train on the scans below `data`; iterations: of GAN and encoder together. Options and errors: see `train_on_slices`."""
     if iterations <= settings.gan_iterations:
-        raise SettingsError(
-            f"{settings.gan_iterations} of {iterations} iterations are the GAN's; none is left for the encoder."
-        )
+        raise SettingsError(f"of {iterations} iterations {settings.gan_iterations} are the GAN's; the encoder needs some, too.")
     return train_on_slices(data, out, lambda device: _method(settings, device), iterations=iterations, **options)
 
 

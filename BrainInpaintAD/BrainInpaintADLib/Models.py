@@ -164,7 +164,7 @@ def listModels(*folders: Path) -> list[Model]:
 def findModel(name: str = "", models: Iterable[Model] | None = None) -> Model:
     """The model of that name, of all there are unless `models` are given. Raises ModelsError with what there is.
 
-    name: "" is the default, t1-evidence; "t1-inpaint-32mm" finds "t1-inpaint"; the path of a .safetensors file is a model of its own.
+    name: "" is the default; "t1-inpaint-32mm" finds "t1-inpaint"; the path of a .safetensors file is a model of its own.
     """
     if name.endswith(SUFFIX):
         card = readCard(Path(name).with_suffix(".json"))

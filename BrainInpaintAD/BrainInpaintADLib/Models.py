@@ -16,13 +16,13 @@ from pathlib import Path
 import slicer
 from slicer.i18n import tr as _
 
-from .Settings import DEFAULT_MODEL
+from .Settings import DEFAULT_MODEL, WINDOW_MM, WINDOW_MODEL
 
 SUFFIX = ".safetensors"
 MOST_SPACING_MM = 6.0  # thicker slices leave too little of a 32 mm window's surroundings
 LEAST_EXTENT_MM = 90.0  # a whole brain measures 110 mm or more along every axis
-_INPAINTING, _DENSE = "inpainting", "dense-loss-prediction"
-_REBUILDING = (_INPAINTING, "anogan", "autoencoder", "fanogan")
+_EVIDENCE, _INPAINTING, _DENSE = "evidence", "inpainting", "dense-loss-prediction"
+_REBUILDING = (_EVIDENCE, "surprise", _INPAINTING, "anogan", "autoencoder", "fanogan")
 _METHODS = (*_REBUILDING, "loss-prediction", _DENSE)  # the core's, in the order of the list
 _WINDOW_PART = re.compile(r"-\d+(?:\.\d+)?mm(?=-|$)")
 
@@ -91,29 +91,45 @@ class Model:
         return tuple(self.cards)
 
     @property
+    def hasWindows(self) -> bool:
+        return self.windowsMm != (0,)
+
+    @property
     def method(self) -> str:
         return self._latest.method
 
     @property
     def canReconstruct(self) -> bool:
-        """Whether it rebuilds the brain; predictors of the loss do not."""
+        """Whether it says how the brain should look; predictors of the loss do not."""
         return self.method in _REBUILDING
+
+    @property
+    def tellsRarity(self) -> bool:
+        """Whether its heat is −log10 of the share of healthy voxels that look at least as changed; see Heatmap."""
+        return self.method == _EVIDENCE
 
     @property
     def text(self) -> str:
         """Name, what it does, modality and window sizes: for the panel and its tooltips."""
-        if self.windowsMm == (0,):
-            text = _("{description} For {modality} scans; whole slices.")
+        if not self.hasWindows:
+            text = _("{description} For {modality} scans; no windows.")
             return text.format(description=self.description, modality=self.modality)
         sizes = ", ".join(f"{size:g}" for size in self.windowsMm)
         return _("{description} For {modality} scans; windows of {sizes} mm.").format(
             description=self.description, modality=self.modality, sizes=sizes
         )
 
+    def nearestMm(self, sizeMm: float = 0) -> int:
+        """The window nearest to this size, or to 32 mm when none is given; 0 without windows."""
+        return min(self.windowsMm, key=lambda size: abs(size - (sizeMm or WINDOW_MM)))
+
     def card(self, windowMm: float | None = None) -> Card:
         """The model file for this window; None takes the largest. ModelsError names the sizes there are."""
         if windowMm is None:
             return self._latest
+        if windowMm not in self.cards and not self.hasWindows:
+            text = _("The model '{name}' has no windows; leave the size away, or choose the model '{other}'.")
+            raise ModelsError(text.format(name=self.name, other=WINDOW_MODEL))
         if windowMm not in self.cards:
             sizes = ", ".join(f"{size:g}" for size in self.windowsMm)
             text = _("The model '{name}' has no window of {size:g} mm; choose one of {sizes} mm.")

@@ -12,7 +12,8 @@ import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
-from . import Findings, Heatmap, Scene, Segments
+from . import Findings, Heatmap, Models, Scene, Segments
+from .Core import CoreMissingError
 from .Findings import Finding
 from .Settings import Settings
 
@@ -45,6 +46,11 @@ class ResultNodes:
     @property
     def windowMm(self) -> int:
         return int(self.heatmapNode.GetAttribute(_WINDOW) or 0)
+
+    @property
+    def isRarity(self) -> bool:
+        """What kind of heat it is, see Heatmap."""
+        return Heatmap.isRarity(self.heatmapNode)
 
     @property
     def isPreview(self) -> bool:
@@ -100,7 +106,7 @@ def importResult(
     with Scene.takenBack(scene, onlyOnFailure=True):
         name = _Names(volumeNode, settings.windowMm, isPreview)
         _addVolume(heatmapNode, volumeNode, name(_("heatmap")))
-        Heatmap.prepare(heatmapNode)
+        Heatmap.prepare(heatmapNode, isRarity=_tellsRarity(settings.model))
         labels = slicer.util.arrayFromVolume(labelmapNode)
         segmentationNode = Segments.addToScene(labels, heatmapNode, name(_("anomalies")), volumeNode)
         segmentationNode.SetDisplayVisibility(False)
@@ -265,6 +271,14 @@ def _hide(heatmapNode: slicer.vtkMRMLScalarVolumeNode) -> None:
     Heatmap.setColourBar(heatmapNode, False)
     if segmentation is not None:
         segmentation.SetDisplayVisibility(False)
+
+
+def _tellsRarity(model: str) -> bool:
+    """Of a model that cannot be found any more, nothing is known."""
+    try:
+        return Models.findModel(model).tellsRarity
+    except (Models.ModelsError, CoreMissingError):
+        return False
 
 
 class _Names:

@@ -7,6 +7,7 @@ have several, too (`other_windows` in its card).
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -125,8 +126,17 @@ class Model:
 
 
 def userFolder() -> Path:
-    """Where models that were added by hand or from a folder live: outside Slicer, so that they outlive an upgrade."""
-    return Path.home() / ".brain_inpaint_ad" / "models"
+    """Where models that were added by hand or from a folder live: outside Slicer, so that they outlive an upgrade.
+
+    The same folder as the core's `models add` uses (a test compares them).
+    """
+    chosen = os.environ.get("BRAIN_INPAINT_AD_MODELS", "")
+    return Path(chosen).expanduser() if chosen else homeFolder() / "models"
+
+
+def homeFolder() -> Path:
+    """What the module and the core keep of this user."""
+    return Path.home() / ".brain_inpaint_ad"
 
 
 def listModels(*folders: Path) -> list[Model]:

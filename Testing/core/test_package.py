@@ -18,9 +18,9 @@ LAYERS = [
     {"pipeline"},
     {"detectors", "result", "picture"},
     {"weights", "findings", "phantom", "recut_file"},
-    {"heatmap", "segmentation", "prepare"},
+    {"heatmap", "segmentation", "prepare", "dicom"},
     {"nets", "io", "devices"},
-    {"files", "intact"},
+    {"files", "intact", "memory"},
     {"volume", "progress", "errors"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -42,11 +42,12 @@ def a_recutter(a_scan):
     return Recutter(*a_scan, spacing=SPACING)
 
 
-def blocks(noise: float):
-    """A volume of 2 × 2 × 2 blocks, each with an intensity and a heat of its own."""
+def blocks():
+    """A volume of 2 × 2 × 2 blocks, each with an intensity and a heat of its own; and which block each voxel is of."""
     rng = np.random.default_rng(2)
-    number = np.add.outer(np.add.outer(4 * (np.arange(16) // 8), 2 * (np.arange(16) // 8)), np.arange(16) // 8)
-    image = np.clip(number / 8 + 0.05 + noise * rng.standard_normal(number.shape), 0, 1)
+    half = np.arange(12) // 6
+    number = 4 * half[:, None, None] + 2 * half[:, None] + half
+    image = 0.5 + 0.005 * number + 0.001 * rng.standard_normal(number.shape)
     heat = rng.permutation(8)[number] + 0.1 * rng.standard_normal(number.shape)
     return image.astype(np.float32), np.ones(number.shape, bool), heat.astype(np.float32), number
 
@@ -88,9 +89,9 @@ def test_nothing_is_told_by_no_region_one_region_or_one_for_each_voxel(labels):
 
 
 def test_the_automatic_scale_is_one_that_finds_the_parts_that_differ_in_heat():
-    image, brain, heat, number = blocks(noise=0.01)
+    image, brain, heat, number = blocks()
     recutter = Recutter(image, brain, heat)
-    settings = replace(VOLUME, sigma=0, min_size=1)
+    settings = replace(VOLUME, sigma=0)
     counts = {scale: recutter.regions(replace(settings, scale=scale)).labels.max() for scale in SCALES}
     assert counts[SCALES[0]] > 8 > counts[SCALES[-1]]
     chosen = recutter.regions(replace(settings, scale=choose_scale(recutter, heat, settings)))

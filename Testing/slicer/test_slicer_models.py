@@ -241,3 +241,11 @@ def test_listing_models_loads_neither_torch_nor_the_core(a_module_path, tmp_path
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=a_module_path, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("chosen", ["", "~/elsewhere", "/data/models"])
+def test_the_module_and_the_core_look_for_added_models_in_one_folder(models, chosen, monkeypatch):
+    from brain_inpaint_ad.weights.folders import user_folder
+
+    monkeypatch.setenv("BRAIN_INPAINT_AD_MODELS", chosen)
+    assert models.userFolder() == user_folder()

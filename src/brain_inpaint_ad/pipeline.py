@@ -20,9 +20,11 @@ from . import __version__
 from .detectors import ModelDetector, Rebuilder
 from .detectors.inpainting import InpaintingDetector
 from .detectors.load import STRIDE_MM, load_detector
+from .dicom import open_scan
 from .errors import Cancelled, SettingsError, WeightsError
 from .heatmap.incremental import MEMORY_MB
-from .io import read_labels, read_scan
+from .io import read_labels
+from .memory import MemoryBound, memory_bound
 from .prepare import Prepared, prepare
 from .prepare.modality import check_t1
 from .progress import Progress, part_of, silent
@@ -43,6 +45,7 @@ def detect(
     scan: str | os.PathLike[str] | Volume,
     *,
     model: str | None = None,
+    series: str | None = None,
     mask: str | os.PathLike[str] | Volume | None = None,
     window_mm: float | None = None,
     stride_mm: float | None = None,
@@ -56,7 +59,7 @@ def detect(
     erosion: int = 1,
     min_voxels: int = 6,
     engine: str | None = None,
-    max_memory_mb: float = MEMORY_MB,
+    max_memory_mb: float | None = None,
     latent_steps: int | None = None,
     reconstruct: bool = False,
     on_preview: Callable[[Result], None] | None = None,
@@ -65,16 +68,18 @@ def detect(
 ) -> Result:
     """What in this brain scan is not normal, as far as a model of healthy brains can tell.
 
-    scan: a file (NIfTI, NRRD, MHA) or a Volume. model: a name or path; without one the default, or, where window_mm, stride_mm
-    or engine is given, the published inpainting model: they are about its windows. mask: brain mask on the scan's grid; without
-    it, a brain-only scan is recognised and a whole head goes through deepbet. window_mm: must be a size the model has (default:
-    the model's). stride_mm: multiple of the model's voxels (default: 4). scale: "auto" lets the heatmap choose. scale, sigma,
-    min_size, min_volume_ml, rule, segmentation, median, erosion, min_voxels: see SegmentSettings. engine, max_memory_mb: see
-    InpaintingDetector; "paper-strict" has no calibrated threshold. latent_steps: of AnoGAN's search (default: 500).
+    scan: a file (NIfTI, NRRD, MHA), a DICOM file or folder, or a Volume. model: a name or path; without one the default, or,
+    where window_mm, stride_mm or engine is given, the published inpainting model: they are about its windows. series: number or
+    UID, where a DICOM folder holds several. mask: brain mask on the scan's grid; without it, a brain-only scan is recognised
+    and a whole head goes through deepbet. window_mm: must be a size the model has (default: the model's). stride_mm: multiple
+    of the model's voxels (default: 4). scale: "auto" lets the heatmap choose. sigma, min_size, min_volume_ml, rule,
+    segmentation, median, erosion, min_voxels: see SegmentSettings. engine: see InpaintingDetector; "paper-strict" has no
+    calibrated threshold. max_memory_mb: what the run may take (default: what is free); a scan that would take more is refused
+    before its voxels are loaded. latent_steps: of AnoGAN's search (default: 500).
     reconstruct: also give Result.reconstruction. on_preview: called within seconds with the result of the dense predictor,
     where there is one for this model, before the exact heatmap is begun; then progress says "preview ready". Whatever goes
-    wrong with it, in `on_preview` too, is logged as a warning, and the exact heatmap follows; Cancelled ends all. device: auto,
-    cpu, cuda, mps.
+    wrong with it, in `on_preview` too, is logged as a warning, and the exact heatmap follows; Cancelled ends all.
+    device: auto, cpu, cuda, mps.
 
     Raises BrainInpaintError and its kin, each with one sentence on what to do. Source: Nguyen 2020.
     """
@@ -95,13 +100,14 @@ def detect(
     )
     check_kernel(settings)
     model = model_for(model, wants_windows=any(wish is not None for wish in (window_mm, stride_mm, engine)))
+    bound = memory_bound(max_memory_mb)
     with clock.stage("load"):
         detector = load_detector(
             model,
             window_mm=window_mm,
             stride_mm=STRIDE_MM if stride_mm is None else stride_mm,
             engine=engine or "incremental",
-            max_memory_mb=max_memory_mb,
+            max_memory_mb=bound.maps_mb(MEMORY_MB),
             latent_steps=latent_steps,
             device=device,
         )
@@ -117,7 +123,7 @@ def detect(
         if on_preview is not None:
             with _as_a_courtesy():
                 previewer = _load_previewer(model, detector, settings)
-        volume = scan if isinstance(scan, Volume) else read_scan(scan)
+        volume = _opened(scan, series, bound, progress)
         given = read_labels(mask) if isinstance(mask, (str, os.PathLike)) else mask
     _load_ahead()
     with clock.stage("prepare"):
@@ -137,6 +143,14 @@ def detect(
             on_preview(first)
             progress(begun, PREVIEW_READY)
     return _find(detector, prepared, settings, thresholds, clock, part_of(progress, begun, 1.0), reconstruct=reconstruct)
+
+
+def _opened(scan: str | os.PathLike[str] | Volume, series: str | None, bound: MemoryBound, progress: Progress) -> Volume:
+    if isinstance(scan, Volume):
+        bound.check(scan.grid.size, scan.name)
+        return scan
+    told = part_of(progress, 0.0, 0.0)  # the stage, and a chance to cancel; reading takes no share of the whole
+    return open_scan(scan, series=series, bound=bound, progress=told)
 
 
 def _find(

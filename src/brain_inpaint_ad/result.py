@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import InputError, OutputError, WeightsError
-from .files import folder_in_work
+from .files import folder_in_work, move_into_place, only_run_in
 from .findings import Finding, findings_csv, list_findings
 from .io import write_volume
 from .prepare import Prepared
@@ -24,8 +24,9 @@ from .segmentation.scale import choose_scale
 from .segmentation.select import SegmentSettings, select_anomalies, select_in_slice
 from .volume import Array, Grid, Volume
 
-OPTIONAL_FILES = ("reconstruction.nii.gz", "recut.npz")
+OPTIONAL_FILES = ("reconstruction.nii.gz", "recut.npz", "anomalies.dcm")
 FILES = ("heatmap.nii.gz", "anomalies.nii.gz", "findings.csv", "report.json", "overview.png")
+_NAMES = (*(name for name in FILES if name != "report.json"), *OPTIONAL_FILES, "report.json")  # see move_into_place
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,22 +112,27 @@ class Result:
             Path(path),
         )
 
-    def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False, recut: bool = False) -> list[Path]:
-        """Write the five files of FILES, the reconstruction if there is one, and recut.npz if asked for: all or nothing.
+    def save(
+        self, folder: str | os.PathLike[str], *, overwrite: bool = False, recut: bool = False, dicom_seg: bool = False
+    ) -> list[Path]:
+        """Write the five files of FILES, the reconstruction if there is one, and what is asked for: all or nothing.
+
+        recut: recut.npz; dicom_seg: anomalies.dcm, for scans from DICOM, unless nothing was found; it names the patient.
 
         Raises OutputError, also when one exists and `overwrite` is False. With it, optional files of another result go.
         """
         folder = Path(folder)
         check_output(folder, overwrite=overwrite)
         try:
-            with folder_in_work(_ground(folder)) as staging:
-                self._write(staging, recut=recut)
-                return _move_into_place(staging, folder)
+            with only_run_in(folder), folder_in_work(_ground(folder), folder) as staging:
+                self._write(staging, recut=recut, dicom_seg=dicom_seg)
+                check_output(folder, overwrite=overwrite)  # another program may have written there in the meantime
+                return move_into_place(staging, folder, _NAMES)
         except OSError as error:
             reason = error.strerror or "a file came out incomplete"
             raise OutputError(f"{folder} could not be written ({reason}); is the disk full?") from error
 
-    def _write(self, folder: Path, *, recut: bool) -> None:
+    def _write(self, folder: Path, *, recut: bool, dicom_seg: bool) -> None:
         from .picture import draw_overview
 
         write_volume(self.heatmap, folder / "heatmap.nii.gz")
@@ -137,6 +143,10 @@ class Result:
             write_volume(self.reconstruction, folder / "reconstruction.nii.gz")
         if recut:
             self.save_recut(folder / "recut.npz")
+        if dicom_seg and self.findings:
+            from .dicom.seg import write_seg
+
+            write_seg(self.labelmap, self.prepared.scan, folder / "anomalies.dcm", model=self.report["model"]["name"])
         draw_overview(
             folder / "overview.png",
             self.prepared.image.array,
@@ -297,15 +307,3 @@ def _ground(folder: Path) -> Path:
     while not folder.exists():
         folder = folder.parent
     return folder
-
-
-def _move_into_place(staging: Path, folder: Path) -> list[Path]:
-    """The files' new paths; what is left of an earlier result there goes."""
-    folder.mkdir(parents=True, exist_ok=True)
-    placed = []
-    for name in (*FILES, *OPTIONAL_FILES):
-        if (staging / name).exists():
-            placed.append((staging / name).replace(folder / name))
-        else:
-            (folder / name).unlink(missing_ok=True)
-    return placed

@@ -18,6 +18,7 @@ from . import (
     evaluate_inpainting,
     models,
     phantom,
+    series,
     train,
     train_evidence,  # noqa: F401 (adds its commands to train)
     train_slices,  # noqa: F401 (adds its commands to train)
@@ -28,6 +29,8 @@ from . import (
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 # What it says of its font cache is nothing to the user, and would stand before our one sentence.
 logging.getLogger("matplotlib").setLevel(logging.ERROR)
+# And it quotes what it finds odd in a header: a patient's name must not stand in a log.
+logging.getLogger("pydicom").setLevel(logging.CRITICAL)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -36,13 +39,14 @@ app = typer.Typer(
     help="What in this brain scan is not normal? Research software, not a medical device.",
 )
 app.command("detect")(detect.detect)
-app.command("models")(models.models)
 app.command("phantom")(phantom.phantom)
+app.command("series")(series.series)
 app.command("calibrate")(calibrate.calibrate)
 app.command("compare")(compare.compare)
 app.command("evaluate")(evaluate.evaluate)
 app.command("evaluate-inpainting")(evaluate_inpainting.evaluate_inpainting)
 app.command("benchmark")(benchmark.benchmark)
+app.add_typer(models.app, name="models")
 app.add_typer(train.app, name="train")
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from ..errors import SettingsError
+from ..files import only_run_in
 from ..progress import Progress, part_of
 from .run import ProgressStyle, run
 
@@ -43,7 +44,9 @@ def _scale(text: str) -> float | Literal["auto"]:
 
 def detect(
     # readable=False: typer does not look into files; the core says what is wrong with them.
-    scan: Annotated[Path, typer.Argument(help="Brain scan: NIfTI, NRRD or MHA; whole head or brain only.", readable=False)],
+    scan: Annotated[
+        Path, typer.Argument(help="Brain scan: NIfTI, NRRD, MHA or a DICOM folder; whole head or brain only.", readable=False)
+    ],
     out: Annotated[Path, typer.Option(help="Folder for the results.", readable=False)],
     model: Annotated[
         str | None,
@@ -51,6 +54,9 @@ def detect(
             help="A model's name (see: models) or the path of a .safetensors file. "
             "[default: t1-evidence; t1-inpaint-32mm where a window, stride or engine is asked for]"
         ),
+    ] = None,
+    series: Annotated[
+        str | None, typer.Option(help="Number or UID of the series, where a DICOM folder holds several (see: series).")
     ] = None,
     mask: Annotated[Path | None, typer.Option(help="Brain mask on the scan's grid, > 0 inside.", readable=False)] = None,
     window_mm: Annotated[
@@ -90,7 +96,10 @@ def detect(
             "minmax over the whole reconstructed slice (needs --rule paper). [default: incremental]"
         ),
     ] = None,
-    max_memory: Annotated[float, typer.Option(help="MB that slices' features may take while windows are rebuilt.")] = 1000.0,
+    max_memory: Annotated[
+        float | None,
+        typer.Option(help="MB the run may take; a larger scan is refused before the work. [default: what is free]"),
+    ] = None,
     latent_steps: Annotated[
         int | None, typer.Option(help="AnoGAN only: steps of the search for the nearest healthy slice. [default: 500]")
     ] = None,
@@ -99,6 +108,10 @@ def detect(
     ] = False,
     recut: Annotated[
         bool, typer.Option("--recut", help="Also write recut.npz, with which superpixels are cut anew without a network.")
+    ] = False,
+    dicom_seg: Annotated[
+        bool,
+        typer.Option("--dicom-seg", help="Also write anomalies.dcm, a DICOM SEG in the scan's study; it names the patient."),
     ] = False,
     preview: Annotated[
         Path | None,
@@ -111,6 +124,7 @@ def detect(
     """Find what a model of healthy brains cannot explain in SCAN; write heatmap, labelmap, table and picture."""
 
     def work(report: Progress) -> str:
+        from ..dicom import check_seg_is_possible
         from ..pipeline import detect as find
         from ..result import Result, check_output
 
@@ -120,37 +134,41 @@ def detect(
 
         report(0.0, "starting")
         check_output(out, overwrite=overwrite)
+        if dicom_seg:
+            check_seg_is_possible(scan)
         if preview is not None:
             if preview.resolve() == out.resolve():
                 raise SettingsError("the preview needs a folder of its own, other than that of --out.")
             check_output(preview, overwrite=overwrite)
-        result = find(
-            scan,
-            model=model,
-            mask=mask,
-            window_mm=window_mm,
-            stride_mm=stride_mm,
-            scale=scale,
-            sigma=sigma,
-            min_size=min_size,
-            min_volume_ml=min_volume_ml,
-            rule=rule.value,
-            segmentation=segmentation.value,
-            median=median,
-            erosion=erosion,
-            min_voxels=min_voxels,
-            engine=None if engine is None else engine.value,
-            max_memory_mb=max_memory,
-            latent_steps=latent_steps,
-            reconstruct=reconstruction,
-            on_preview=None if preview is None else save_preview,
-            device=device,
-            progress=part_of(report, 0.0, 0.97),
-        )
-        report(0.97, "writing results")
-        result.save(out, overwrite=overwrite, recut=recut)
-        report(1.0, "done")
-        return result.summary
+        with only_run_in(out):
+            result = find(
+                scan,
+                model=model,
+                series=series,
+                mask=mask,
+                window_mm=window_mm,
+                stride_mm=stride_mm,
+                scale=scale,
+                sigma=sigma,
+                min_size=min_size,
+                min_volume_ml=min_volume_ml,
+                rule=rule.value,
+                segmentation=segmentation.value,
+                median=median,
+                erosion=erosion,
+                min_voxels=min_voxels,
+                engine=None if engine is None else engine.value,
+                max_memory_mb=max_memory,
+                latent_steps=latent_steps,
+                reconstruct=reconstruction,
+                on_preview=None if preview is None else save_preview,
+                device=device,
+                progress=part_of(report, 0.0, 0.97),
+            )
+            report(0.97, "writing results")
+            result.save(out, overwrite=overwrite, recut=recut, dicom_seg=dicom_seg)
+            report(1.0, "done")
+            return result.summary
 
     summary = run(work, progress)
     if progress is not ProgressStyle.jsonl:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ..files import only_run_in
 from ..progress import Progress
 from .run import ProgressStyle, run
 
@@ -54,28 +56,29 @@ def inpainting(
         from ..training.inpainting import InpaintingSettings, train
 
         first, *others = window_mm or [32.0]
-        return train(
-            data,
-            out,
-            settings=InpaintingSettings(
-                window_mm=first,
-                other_windows_mm=tuple(others),
-                width=width,
-                depth=depth,
-                max_width=max_width,
-                fool_weight=fool_weight,
-                seed=seed,
-            ),
-            iterations=iterations,
-            max_minutes=max_minutes,
-            resume=resume,
-            subjects=subjects,
-            start_from=start_from,
-            device=device,
-            name=name,
-            data_note=data_note,
-            progress=report,
-        )
+        with only_run_in(out):
+            return train(
+                data,
+                out,
+                settings=InpaintingSettings(
+                    window_mm=first,
+                    other_windows_mm=tuple(others),
+                    width=width,
+                    depth=depth,
+                    max_width=max_width,
+                    fool_weight=fool_weight,
+                    seed=seed,
+                ),
+                iterations=iterations,
+                max_minutes=max_minutes,
+                resume=resume,
+                subjects=subjects,
+                start_from=start_from,
+                device=device,
+                name=name,
+                data_note=data_note,
+                progress=report,
+            )
 
     done = run(work, progress, patience_s=SAVE_PATIENCE_S)
     if progress is not ProgressStyle.jsonl:
@@ -111,21 +114,34 @@ def loss_predictor(
     def work(report: Progress) -> int:
         from ..training.loss_predictor import LossPredictorSettings, train
 
-        return train(
-            data,
-            out,
-            generator=model,
-            settings=LossPredictorSettings(dense=dense, masks=masks.value, seed=seed),
-            iterations=iterations,
-            max_minutes=max_minutes,
-            resume=resume,
-            subjects=subjects,
-            device=device,
-            name=name,
-            data_note=data_note,
-            progress=report,
-        )
+        with only_run_in(out):
+            return train(
+                data,
+                out,
+                generator=model,
+                settings=LossPredictorSettings(dense=dense, masks=masks.value, seed=seed),
+                iterations=iterations,
+                max_minutes=max_minutes,
+                resume=resume,
+                subjects=subjects,
+                device=device,
+                name=name,
+                data_note=data_note,
+                progress=report,
+            )
 
     done = run(work, progress, patience_s=SAVE_PATIENCE_S)
     if progress is not ProgressStyle.jsonl:
         typer.echo(f"{done} iterations done; weights are in {out}/predictor.safetensors; next: brain-inpaint-ad calibrate.")
+
+
+def run_alone(work: Callable[[Progress], int], out: Path, progress: ProgressStyle) -> None:
+    """Train in a folder that no other run uses, and say where the weights are."""
+
+    def locked(report: Progress) -> int:
+        with only_run_in(out):
+            return work(report)
+
+    done = run(locked, progress, patience_s=SAVE_PATIENCE_S)
+    if progress is not ProgressStyle.jsonl:
+        typer.echo(f"{done} iterations done; weights are in {out}/model.safetensors; next: brain-inpaint-ad calibrate.")

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ..progress import Progress
-from .run import ProgressStyle, run
-from .train import SAVE_PATIENCE_S, app
+from .run import ProgressStyle
+from .train import app, run_alone
 from .train_slices import Data, Device, Minutes, Name, Note, Out, Resume, Style, Subjects
 
 
@@ -47,7 +45,7 @@ def evidence(
             progress=report,
         )
 
-    _train(work, out, progress)
+    run_alone(work, out, progress)
 
 
 @app.command()
@@ -85,10 +83,4 @@ def surprise(
             progress=report,
         )
 
-    _train(work, out, progress)
-
-
-def _train(work: Callable[[Progress], int], out: Path, progress: ProgressStyle) -> None:
-    done = run(work, progress, patience_s=SAVE_PATIENCE_S)
-    if progress is not ProgressStyle.jsonl:
-        typer.echo(f"{done} iterations done; weights are in {out}/model.safetensors; next: brain-inpaint-ad calibrate.")
+    run_alone(work, out, progress)

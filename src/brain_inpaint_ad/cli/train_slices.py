@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -10,8 +9,8 @@ from typing import Annotated
 import typer
 
 from ..progress import Progress
-from .run import ProgressStyle, run
-from .train import SAVE_PATIENCE_S, app
+from .run import ProgressStyle
+from .train import app, run_alone
 
 Data = Annotated[Path, typer.Option(help="Folder of healthy NIfTI scans, with subjects.csv in it or above it.")]
 Out = Annotated[Path, typer.Option(help="Folder of the run: checkpoint, TensorBoard, pictures, weights.")]
@@ -61,7 +60,7 @@ def anogan(
             progress=report,
         )
 
-    _train(work, out, progress)
+    run_alone(work, out, progress)
 
 
 class Kind(StrEnum):
@@ -111,7 +110,7 @@ def autoencoder(
             progress=report,
         )
 
-    _train(work, out, progress)
+    run_alone(work, out, progress)
 
 
 @app.command()
@@ -150,10 +149,4 @@ def fanogan(
             progress=report,
         )
 
-    _train(work, out, progress)
-
-
-def _train(work: Callable[[Progress], int], out: Path, progress: ProgressStyle) -> None:
-    done = run(work, progress, patience_s=SAVE_PATIENCE_S)
-    if progress is not ProgressStyle.jsonl:
-        typer.echo(f"{done} iterations done; weights are in {out}/model.safetensors; next: brain-inpaint-ad calibrate.")
+    run_alone(work, out, progress)

@@ -21,7 +21,8 @@ from ..segmentation.select import Regions, SegmentSettings, select_anomalies
 from ..training.data import find_subjects
 from ..volume import Array
 from ..weights.card import Card
-from ..weights.store import find_model, with_thresholds, write_card
+from ..weights.folders import find_model
+from ..weights.store import with_thresholds, write_card
 from .thresholds import SHARES, pooled, region_heats, threshold_for
 
 _INTENSITY = "intensity"

@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 
 from ..files import write_atomically
+from ..segmentation.select import SEGMENTATIONS
 from ..volume import Array
 from .pictures import draw_case, draw_curves, draw_scales
 from .store import Store
 from .tables import Row, Table, all_tables, group_of
 
+_OTHER_CUTS = tuple(f", {name}" for name in SEGMENTATIONS[1:])  # rows of a heatmap that is shown already
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; background: #fff; }
 body { max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
@@ -80,7 +82,7 @@ def _makers(rows: list[Row]) -> Table:
 
 
 def _curves(rows: list[Row], store: Store) -> Iterator[str]:
-    ranked = [row for row in rows if row["scores"].get("auroc") is not None and not row["detector"].endswith(", volume")]
+    ranked = [row for row in rows if row["scores"].get("auroc") is not None and not row["detector"].endswith(_OTHER_CUTS)]
     for place in dict.fromkeys((row["dataset"], row["split"]) for row in ranked):
         members = [row for row in ranked if (row["dataset"], row["split"]) == place]
         curves: dict[str, tuple[Array, Array]] = {}
@@ -110,7 +112,7 @@ def _scales(rows: list[Row]) -> Iterator[str]:
 
 def _cases(rows: list[Row], store: Store) -> Iterator[str]:
     """Best, median and worst by Dice (healthy scans: by what was found) of every detector's default rule."""
-    scored = [row for row in rows if "anomalies" in row["scores"] and not row["detector"].endswith(", volume")]
+    scored = [row for row in rows if "anomalies" in row["scores"] and not row["detector"].endswith(_OTHER_CUTS)]
     yield "<h2>Best, median and worst cases</h2>\n<p>By Dice of the default rule, healthy scans by the volume found. "
     yield "Green: the truth; cyan: what was found; below, the heatmap. Right is left.</p>\n"
     for group in dict.fromkeys(group_of(row) for row in scored):

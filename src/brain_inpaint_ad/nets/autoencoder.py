@@ -101,7 +101,7 @@ class Autoencoder(nn.Module):
         back = [*reversed(settings.channels), settings.width]
         self.decoder = nn.Sequential(
             *(_up(*pair, stride) for pair, stride in zip(pairwise(back), reversed(settings.strides), strict=True)),
-            nn.Conv2d(settings.width, 1, 1),
+            nn.Conv2d(settings.width, 1, 3, padding=1),  # 3×3 takes the chequerboard of strides away
             nn.Sigmoid(),
         )
         self.mean = self._into_latent()

@@ -27,7 +27,7 @@ def choose_scale(recutter: Recutter, heatmap: Array, settings: SegmentSettings, 
 
 
 def separation(regions: Regions, heatmap: Array) -> float:
-    """Of one scale's regions, how much heat varies between regions against within them, each per degree of freedom; 0 where nothing can be told.
+    """How much the heat of one scale's regions varies between them against within them; 0 where nothing can be told.
 
     Caliński & Harabasz 1974, equation 3: (B / (regions − 1)) / (W / (voxels − regions)). Few large regions that mix hot and
     cold raise W; regions too many lower B / (regions − 1).

@@ -14,8 +14,8 @@ from scipy.ndimage import gaussian_filter, map_coordinates, zoom
 
 from ..volume import Array
 
-SINGLE_MM = (4.0, 32.0)  # least and largest diameter of an anomaly that comes alone
-SEVERAL_MM = (2.5, 14.0)  # the same for two to five of them
+SINGLE_MM = (8.0, 64.0)  # least and largest diameter of an anomaly that comes alone
+SEVERAL_MM = (5.0, 28.0)  # the same for two to five of them
 NONE_SHARE, SINGLE_SHARE = 0.12, 0.53  # of brains
 CORE_SHARE = 0.35  # of anomalies with another anomaly inside
 LEAST_CHANGE = 0.025  # mean change of intensity below which an anomaly is taken out again: nobody could see it

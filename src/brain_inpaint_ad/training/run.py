@@ -12,6 +12,7 @@ import numpy as np
 
 from .. import __version__
 from ..errors import OutputError, TrainingError
+from ..files import write_atomically
 from ..prepare import GridSettings
 from ..progress import Progress, part_of
 from ..volume import Array
@@ -56,13 +57,15 @@ def save_picture(picture: Array, path: Path) -> None:
     """picture: (rows, columns) in [0, 1]."""
     from skimage.io import imsave
 
-    imsave(path, (picture * 255).round().astype(np.uint8), check_contrast=False)
+    with write_atomically(path) as temporary:
+        imsave(temporary, (picture * 255).round().astype(np.uint8), check_contrast=False)
 
 
 def write_record(out: Path, settings: dict[str, Any], listed: list[Subject]) -> None:
     """Who was trained on: needed for the model card and to keep test subjects out."""
     record = {"settings": settings, "subjects": {s.name: s.split for s in listed}}
-    (out / "run.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    with write_atomically(out / "run.json") as temporary:
+        temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
 def training_facts(settings: dict[str, Any], listed: list[Subject], *, iterations: int, note: str) -> dict[str, Any]:

@@ -1,10 +1,9 @@
-"""Find a model by name or path, check it, and make its network."""
+"""Check a model and make its network; write new ones."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,9 +17,9 @@ from ..files import write_atomically
 from ..nets.unet import UNet
 from ..segmentation.residual import TRAINING_RESIDUALS
 from .card import Card, read_card, sha256_of
+from .folders import SHIPPED, SUFFIX, cards_by_name, cards_in, check_whole, find_model
 from .networks import make_network
 
-SHIPPED = Path(__file__).parent / "shipped"
 DEFAULT_MODEL = "t1-evidence"
 WINDOW_MODEL = "t1-inpaint-32mm"  # the published method: what a wish for windows or for an engine means
 FAST_MODEL = "t1-inpaint-32mm-fast"  # three levels instead of four; R and R′ learned from it
@@ -33,15 +32,6 @@ def shipped_cards() -> list[Card]:
     return [read_card(path) for path in sorted(SHIPPED.glob("*.json"), key=lambda path: path.stem)]
 
 
-def find_model(name: str) -> Path:
-    """The safetensors file of a shipped model or of a path. Raises WeightsError with what there is."""
-    path = Path(name) if name.endswith(".safetensors") else SHIPPED / f"{name}.safetensors"
-    if not path.is_file():
-        known = ", ".join(card.name for card in shipped_cards()) or "none"
-        raise WeightsError(f"there is no model {name}; shipped are: {known}; or give the path of a .safetensors file.")
-    return path
-
-
 def model_for(model: str | None, *, wants_windows: bool) -> str:
     """The model that was named; without a name the default, or, where windows are wanted, the published one."""
     return model or (WINDOW_MODEL if wants_windows else DEFAULT_MODEL)
@@ -50,15 +40,17 @@ def model_for(model: str | None, *, wants_windows: bool) -> str:
 def windows_of(name: str) -> dict[float, str]:
     """Window sizes in mm that a model has, ascending, and the name or path of the model for each.
 
-    Models in one folder whose names differ in `-<n>mm` only are one model with several sizes; one network may have several.
+    Models whose names differ in `-<n>mm` only are one model with several sizes; one network may have several.
+    Of a path, those in its folder.
     """
     path = find_model(name)
     own = dict.fromkeys(sorted(read_card(path.with_suffix(".json")).sizes_mm), name)
     if not _SIZE.search(path.stem):
         return own
-    family = [(card, other) for card, other in _cards_beside(path) if _familial(other) == _familial(path)]
-    by_path = name.endswith(".safetensors")
-    others = {size: str(other) if by_path else other.stem for card, other in family for size in card.sizes_mm}
+    by_path = name.endswith(SUFFIX)
+    near = cards_in(path.parent) if by_path else cards_by_name()
+    family = [(card, other) for card, other in near if _familial(other) == _familial(path)]
+    others = {size: str(other) if by_path else other.stem for card, other in reversed(family) for size in card.sizes_mm}
     return dict(sorted((others | own).items()))
 
 
@@ -77,19 +69,12 @@ def with_window(name: str, window_mm: float | None) -> str:
 
 def find_preview(name: str, card: Card) -> str | None:
     """The path of a dense predictor for the same scans, grid and windows, beside the model or shipped; None without one."""
-    for near in (find_model(name), SHIPPED / "any"):
-        for other, path in _cards_beside(near):
+    for near in (find_model(name).parent, SHIPPED):
+        for other, path in cards_in(near):
             same = (other.window_mm, other.modality, other.grid) == (card.window_mm, card.modality, card.grid)
             if other.method == "dense-loss-prediction" and same:
                 return str(path)
     return None
-
-
-def _cards_beside(path: Path) -> Iterator[tuple[Card, Path]]:
-    """Cards and weights in a model's folder; what is no model or is just being written is passed over."""
-    for other in sorted(path.parent.glob("*.safetensors")):
-        with suppress(WeightsError):
-            yield read_card(other.with_suffix(".json")), other
 
 
 def _familial(path: Path) -> str:
@@ -99,9 +84,7 @@ def _familial(path: Path) -> str:
 def load_model(name: str) -> tuple[nn.Module, Card]:
     """Network in evaluation mode, float32 on the CPU, and its card. Raises WeightsError."""
     path = find_model(name)
-    card = read_card(path.with_suffix(".json"))
-    if sha256_of(path) != card.sha256:
-        raise WeightsError(f"{path} is not the file its card describes (SHA-256 differs); install the model again.")
+    card = check_whole(path)
     network = make_network(card)
     try:
         stored = load_file(path)

@@ -12,7 +12,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -30,6 +30,7 @@ from .prepare.modality import check_t1
 from .progress import Progress, part_of, silent
 from .result import Result, check_threshold, segment
 from .segmentation.felzenszwalb import felzenszwalb
+from .segmentation.recut import DEFAULT_SCALE
 from .segmentation.regions import check_kernel
 from .segmentation.select import SegmentSettings
 from .volume import Volume
@@ -48,7 +49,7 @@ def detect(
     mask: str | os.PathLike[str] | Volume | None = None,
     window_mm: float | None = None,
     stride_mm: float | None = None,
-    scale: float = 75.0,
+    scale: float | Literal["auto"] = 75.0,
     sigma: float = 0.8,
     min_size: int = 20,
     min_volume_ml: float = 5.0,
@@ -72,10 +73,10 @@ def detect(
     in, with a warning, where the default cannot lay healthy brains over the scan. series: number or UID, where a DICOM folder
     holds several. mask: brain mask on the scan's grid; without it, a brain-only scan is recognised and a whole head goes
     through deepbet. window_mm: must be a size the model has (default: the model's). stride_mm: multiple of the model's voxels
-    (default: 4). scale, sigma, min_size, min_volume_ml, rule, segmentation, median, erosion, min_voxels: see SegmentSettings.
-    engine: see InpaintingDetector; "paper-strict" has no calibrated threshold. max_memory_mb: what the run may take (default:
-    what is free); a scan that would take more is refused before its voxels are loaded. latent_steps: of AnoGAN's search
-    (default: 500).
+    (default: 4). scale: "auto" lets the heatmap choose. sigma, min_size, min_volume_ml, rule, segmentation, median, erosion,
+    min_voxels: see SegmentSettings. engine: see InpaintingDetector; "paper-strict" has no calibrated threshold. max_memory_mb:
+    what the run may take (default: what is free); a scan that would take more is refused before its voxels are loaded.
+    latent_steps: of AnoGAN's search (default: 500).
     reconstruct: also give Result.reconstruction. on_preview: called within seconds with the result of the dense predictor,
     where there is one for this model, before the exact heatmap is begun; then progress says "preview ready". Whatever goes
     wrong with it, in `on_preview` too, is logged as a warning, and the exact heatmap follows; Cancelled ends all.
@@ -84,8 +85,11 @@ def detect(
     Raises BrainInpaintError and its kin, each with one sentence on what to do. Source: Nguyen 2020.
     """
     clock = _Stages()
+    if isinstance(scale, str) and scale != "auto":
+        raise SettingsError(f"the scale must be a number or auto, got {scale!r}.")
     settings = SegmentSettings(
-        scale=scale,
+        scale=DEFAULT_SCALE if isinstance(scale, str) else scale,
+        auto_scale=scale == "auto",
         sigma=sigma,
         min_size=min_size,
         min_volume_ml=min_volume_ml,

@@ -16,10 +16,11 @@ from .findings import Finding, findings_csv, list_findings
 from .io import write_volume
 from .prepare import Prepared
 from .prepare.labels import resample_labels
-from .progress import Progress, silent
+from .progress import Progress, part_of, silent
 from .recut_file import RecutFile, called, read_recut, write_recut
 from .segmentation.recut import Recutter
 from .segmentation.residual import TRAINING_RESIDUALS
+from .segmentation.scale import choose_scale
 from .segmentation.select import SegmentSettings, select_anomalies, select_in_slice
 from .volume import Array, Grid, Volume
 
@@ -74,8 +75,11 @@ class Result:
     def resegment(self, **changes: Any) -> Result:
         """The same heatmap cut anew, without running a network: `result.resegment(scale=150)`.
 
-        changes: fields of SegmentSettings (scale, sigma, min_size, rule, min_volume_ml, segmentation, median, …).
+        changes: fields of SegmentSettings (scale, sigma, min_size, rule, min_volume_ml, segmentation, median, …). A scale
+        ends auto_scale.
         """
+        if "scale" in changes:
+            changes = {"auto_scale": False, **changes}
         return segment(
             self.prepared,
             self.model_heatmap,
@@ -188,7 +192,10 @@ def segment(
     if recutter is not None and not recutter.is_made_from(prepared.image.array, prepared.brain, model_heatmap):
         heatmap = None
     recutter = _fitting(recutter, prepared, model_heatmap)
-    regions = recutter.regions(settings, progress=progress)
+    if settings.auto_scale and settings.segmentation != "residual":
+        scale = choose_scale(recutter, model_heatmap, settings, progress=part_of(progress, 0.0, 0.9))
+        settings = replace(settings, scale=scale)
+    regions = recutter.regions(settings, progress=part_of(progress, 0.9, 1.0) if settings.auto_scale else progress)
     chosen = select_anomalies(regions, settings, threshold=threshold or 0.0, voxel_mm3=prepared.image.grid.voxel_mm3)
     heatmap = heatmap or prepared.to_scan(model_heatmap)
     labelmap = labels_to_scan(prepared, chosen)
@@ -231,7 +238,7 @@ def labels_to_scan(prepared: Prepared, labels: Array) -> Volume:
 
 def threshold_name(segmentation: str, share: str = "healthy_voxels_1_percent") -> str:
     """Under which name a card keeps a threshold; regions of a volume have their own. share: one of thresholds.SHARES."""
-    return {"slices": "", "volume": "volume_", "residual": "residual_"}[segmentation] + share
+    return {"slices": "", "volume": "volume_", "scales": "scales_", "residual": "residual_"}[segmentation] + share
 
 
 def _threshold_of(settings: SegmentSettings) -> str:
@@ -286,6 +293,7 @@ def _settings_as_json(settings: SegmentSettings, threshold: float | None) -> dic
     return {
         "segmentation": settings.segmentation,
         "scale": settings.scale,
+        "auto_scale": settings.auto_scale,
         "sigma": settings.sigma,
         "min_size": settings.min_size,
         "rule": settings.rule,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -34,7 +34,12 @@ class Segmentation(StrEnum):
 
     slices = "slices"
     volume = "volume"
+    scales = "scales"
     residual = "residual"
+
+
+def _scale(text: str) -> float | Literal["auto"]:
+    return "auto" if text == "auto" else float(text)
 
 
 def detect(
@@ -58,7 +63,14 @@ def detect(
         float | None, typer.Option(help="Side of the erased window in mm; a size the model has. [default: the model's]")
     ] = None,
     stride_mm: Annotated[float | None, typer.Option(help="Step between windows in mm. [default: 4]")] = None,
-    scale: Annotated[float, typer.Option(help="Felzenszwalb scale; larger gives larger superpixels.")] = 75.0,
+    scale: Annotated[
+        Any,
+        typer.Option(
+            parser=_scale,
+            metavar="FLOAT|auto",
+            help="Felzenszwalb scale; larger gives larger superpixels; auto: by the heatmap.",
+        ),
+    ] = 75.0,
     sigma: Annotated[float, typer.Option(help="Smoothing before superpixels are cut, in pixels of the model.")] = 0.8,
     min_size: Annotated[int, typer.Option(help="Least size of a superpixel, in pixels of the model.")] = 20,
     min_volume_ml: Annotated[float, typer.Option(help="Smaller anomalies are left out, in ml; rule calibrated only.")] = 5.0,
@@ -69,8 +81,9 @@ def detect(
     segmentation: Annotated[
         Segmentation,
         typer.Option(
-            help="slices: superpixels of each slice by itself; volume: of the whole brain in 3-D, needs numba; residual: "
-            "single voxels after a median, at the threshold of training scans with --rule paper (Baur 2018)."
+            help="slices: superpixels of each slice by itself; volume: of the whole brain in 3-D, needs numba; scales: "
+            "those of several scales together, --scale the coarsest; residual: single "
+            "voxels after a median, at the threshold of training scans with --rule paper (Baur 2018)."
         ),
     ] = Segmentation.slices,
     median: Annotated[int, typer.Option(help="Side of the median's cube in voxels; residual only, 1: none.")] = 5,

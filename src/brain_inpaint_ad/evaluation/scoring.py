@@ -22,6 +22,7 @@ from .controls import Pick, control_picks, hottest_pick
 from .datasets import Case
 from .healthy import plain_name
 from .metrics import Found, Ranking, Scores, compare_marks, hottest_mean, lesion_covers, rank
+from .scales import STUDIED, scale_study
 from .store import Store, identity_of
 from .thresholds import SHARES
 
@@ -122,7 +123,8 @@ class CaseScorer:
         )
         hottest = self._hottest(segmentation)
         picks = {} if hottest is None else {"hottest segment": hottest}
-        return Scored({**asdict(scores), "picks": _as_json(picks)}, self._view(default))
+        extra = {"picks": _as_json(picks), "scales": self._over_scales(segmentation)}
+        return Scored({**asdict(scores), **extra}, self._view(default))
 
     def _has(self, segmentation: str, share: str) -> bool:
         return threshold_name(segmentation, share) in self._thresholds
@@ -159,6 +161,13 @@ class CaseScorer:
             return None
         truth = self._opened.model_truth
         return hottest_pick(self._recutter.regions(SegmentSettings()), truth, pixel_mm2=_pixel_mm2(self._opened))
+
+    def _over_scales(self, segmentation: str) -> dict[str, Any] | None:
+        truth = self._opened.model_truth
+        if segmentation not in STUDIED or truth is None or not truth.any():
+            return None
+        threshold = self._thresholds[threshold_name(segmentation)]
+        return scale_study(self._opened.prepared, truth, self._heat, self._recutter, segmentation, threshold)
 
     def _view(self, result: Result) -> dict[str, Array]:
         """Some slices of the model grid and the curves."""

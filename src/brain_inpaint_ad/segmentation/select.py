@@ -13,18 +13,20 @@ from ..volume import Array
 from .graph import MAX_SIGMA, MIN_SCALE
 
 RULES = ("calibrated", "paper")
-SEGMENTATIONS = ("slices", "volume", "residual")
+SEGMENTATIONS = ("slices", "volume", "scales", "residual")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentSettings:
     """scale, sigma, min_size: Felzenszwalb's (pixels of the model grid, voxels in the volume); rule: one of RULES.
 
-    segmentation: one of SEGMENTATIONS. "slices" cuts every axial slice by itself, "volume" the whole brain at once: an
-    anomaly is then a union of 3-D superpixels, and does not flicker between slices. "residual" takes voxels by themselves, as
-    Baur 2018 does: median (side of its cube), erosion (layers taken off the brain), min_voxels (of an anomaly) are its steps,
-    in voxels of the model grid; 1, 0 and 0 switch them off. Its threshold is that of residuals in training scans with the
-    rule "paper", and one from healthy validation scans with "calibrated".
+    auto_scale: let the heatmap choose the scale (see `scale.choose_scale`), for "slices" and "volume".
+    segmentation: one of SEGMENTATIONS. "slices" cuts every axial slice by itself, "volume" the whole brain at once: an anomaly
+    is then a union of 3-D superpixels, and does not flicker between slices. "scales" cuts the volume at several scales, the
+    given one the coarsest, and averages the heat of the regions that a voxel belongs to. "residual" takes voxels by themselves,
+    as Baur 2018 does: median (side of its cube), erosion (layers taken off the brain), min_voxels (of an anomaly) are its
+    steps, in voxels of the model grid; 1, 0 and 0 switch them off. Its threshold is that of residuals in training scans with
+    the rule "paper", and one from healthy validation scans with "calibrated".
     """
 
     scale: float = 75.0  # as published
@@ -38,12 +40,15 @@ class SegmentSettings:
     median: int = 5  # as published
     erosion: int = 1  # "slightly eroded"
     min_voxels: int = 6  # as published
+    auto_scale: bool = False
 
     def __post_init__(self) -> None:
         if self.segmentation not in SEGMENTATIONS:
             raise SettingsError(f"the segmentation must be one of {', '.join(SEGMENTATIONS)}, got {self.segmentation!r}")
         if self.rule not in RULES:
             raise SettingsError(f"the rule must be one of {', '.join(RULES)}, got {self.rule!r}")
+        if self.auto_scale and self.segmentation == "scales":
+            raise SettingsError("the segmentation scales takes several scales by itself; drop --scale auto.")
         if not (self.median >= 1 and self.median % 2 == 1 and self.erosion >= 0 and self.min_voxels >= 0):
             got = f"{self.median}, {self.erosion}, {self.min_voxels}"
             raise SettingsError(f"median must be odd and 1 or more, erosion and min_voxels 0 or more, got {got}")

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import benchmark, calibrate, compare, detect, evaluate, models, phantom, series, train
+from . import benchmark, bids, calibrate, compare, detect, evaluate, models, phantom, series, train
 
 # Beside a busy program OpenMP's long spinning waits made torch up to 50 times slower; short ones cost 5 % on free cores
 # (docs/benchmarks). libgomp reads this when torch is loaded.
@@ -27,6 +27,7 @@ app = typer.Typer(
 )
 app.command("detect")(detect.detect)
 app.command("phantom")(phantom.phantom)
+app.command("bids")(bids.bids)
 app.command("series")(series.series)
 app.command("calibrate")(calibrate.calibrate)
 app.command("compare")(compare.compare)

@@ -131,7 +131,10 @@ def test_a_scan_that_would_take_more_memory_than_allowed_is_refused_by_its_heade
     answer = run_cli("detect", path, "--out", tmp_path / "out", "--model", a_tiny_model, "--max-memory", 1000)
     needed = BASE_MB + 8e6 * BYTES_PER_VOXEL / 1e6
     assert answer.code == 1
-    assert f"200×200×200 voxels and would take about {needed:.0f} MB of memory, more than the 1000 MB --max" in answer.err
+    assert (
+        f"200×200×200 voxels and would take about {needed:.0f} MB of memory, more than the 1000 MB that are allowed"
+        in answer.err
+    )
     assert not (tmp_path / "out").exists()
 
 

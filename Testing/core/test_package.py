@@ -14,7 +14,7 @@ SOURCE = Path(ad.__file__).parent
 LAYERS = [
     {"__main__"},
     {"cli"},
-    {"benchmark", "evaluation", "training"},
+    {"benchmark", "bids", "evaluation", "training"},
     {"pipeline"},
     {"detectors", "result", "picture"},
     {"weights", "findings", "phantom", "recut_file"},

@@ -167,6 +167,7 @@ def _nifti_problem(fields: dict[str, tuple[Any, ...]]) -> str | None:
 def _in_metaimage(path: Path) -> _Stored | None:
     head, start = _text_header(path, "=")
     data = head.get("elementdatafile", "LIST")
+    _check_inside(data, path)
     if data.startswith("LIST") or "%" in data or "headersize" in head or head.get("binarydata", "True") != "True":
         return None
     packing = "zlib" if head.get("compresseddata") == "True" else ""
@@ -177,12 +178,20 @@ def _in_metaimage(path: Path) -> _Stored | None:
 def _in_nrrd(path: Path) -> _Stored | None:
     head, start = _text_header(path, ":")
     data = head.get("data file", head.get("datafile", ""))
+    _check_inside(data, path)
     packing = {"raw": "", "gzip": "gzip", "gz": "gzip"}.get(head.get("encoding", ""))
     skips = head.keys() & {"line skip", "lineskip", "byte skip", "byteskip"}
     if packing is None or skips or data.startswith("LIST") or "%" in data:
         return None
     place = (path.parent / data, 0) if data else (path, start)
     return _Stored(*place, packing, _stated_length(path))
+
+
+def _check_inside(data: str, path: Path) -> None:
+    """Raises FormatError for a header that would have another file of this machine read as its voxels. data: what it names."""
+    parts = data.replace("\\", "/").split("/")
+    if ".." in parts or parts[0] == "" != data or ":" in parts[0]:
+        raise FormatError(f"{path} names voxels outside of its own folder ({data}); put both files into one folder.")
 
 
 def _text_header(path: Path, separator: str) -> tuple[dict[str, str], int]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from .errors import InputError, SettingsError
 
-BASE_MB = 900.0  # Python, torch, the networks and all that happens on the model's grid
+BASE_MB = 1300.0  # Python, torch, brain extraction and all that happens on the model's grid
 BYTES_PER_VOXEL = 40.0  # at the peak of a run: measured, rounded up (docs/robustness.md)
 _FULL = re.compile(r"(?i)\ballocat|bad_alloc|out of memory|not enough memory")  # how ITK and torch say so, beside MemoryError
 
@@ -30,10 +30,10 @@ class MemoryBound:
         if needed <= self.limit_mb:
             return
         sizes = "×".join(map(str, size))
-        whose = "this machine has free" if self.is_free else "--max-memory allows"
+        whose = "this machine has free" if self.is_free else "that are allowed"
         raise InputError(
             f"{name} holds {sizes} voxels and would take about {needed:.0f} MB of memory, more than the {self.limit_mb:.0f} MB "
-            f"{whose}; resample it to 1 mm first (models work at 2 mm) or give it more."
+            f"{whose}; resample it to 1 mm first (models work at 2 mm) or allow more with --max-memory."
         )
 
     def maps_mb(self, usual_mb: float) -> float:

@@ -11,6 +11,7 @@ import typer
 from .. import __version__
 from . import (
     benchmark,
+    bids,
     calibrate,
     compare,
     detect,
@@ -40,6 +41,7 @@ app = typer.Typer(
 )
 app.command("detect")(detect.detect)
 app.command("phantom")(phantom.phantom)
+app.command("bids")(bids.bids)
 app.command("series")(series.series)
 app.command("calibrate")(calibrate.calibrate)
 app.command("compare")(compare.compare)

@@ -185,6 +185,7 @@ def test_a_gan_is_calibrated_and_has_its_row(trained, a_healthy_folder, tmp_path
     assert answer.code == 0, answer.err
     data = tmp_path / "ixi"
     shutil.copytree(a_healthy_folder, data / "brain")
+    shutil.copy(a_healthy_folder / "subjects.csv", data)
     options = ("--models", model, "--baselines", "none", "--out", tmp_path / "out")
     answer = run_cli("evaluate", "--dataset", "ixi", "--data", data, *options)
     assert answer.code == 0, answer.err

@@ -173,7 +173,7 @@ def test_a_card_that_describes_another_network_is_refused(trained, a_phantom_sca
     answer = run_cli("detect", a_phantom_scan, "--out", tmp_path / "out", "--model", tmp_path / "model.safetensors")
     assert answer.code == 1
     assert answer.err.startswith("Error: ")
-    assert "model" in answer.err
+    assert "card" in answer.err
 
 
 def test_a_gan_is_calibrated_and_has_its_row(trained, a_healthy_folder, tmp_path, run_cli, monkeypatch):
@@ -183,8 +183,11 @@ def test_a_gan_is_calibrated_and_has_its_row(trained, a_healthy_folder, tmp_path
     model = tmp_path / "model.safetensors"
     answer = run_cli("calibrate", model, "--data", a_healthy_folder)
     assert answer.code == 0, answer.err
+    data = tmp_path / "ixi"
+    shutil.copytree(a_healthy_folder, data / "brain")
+    shutil.copy(a_healthy_folder / "subjects.csv", data)
     options = ("--models", model, "--baselines", "none", "--out", tmp_path / "out")
-    answer = run_cli("evaluate", "--dataset", "ixi", "--data", a_healthy_folder, *options)
+    answer = run_cli("evaluate", "--dataset", "ixi", "--data", data, *options)
     assert answer.code == 0, answer.err
     rows = json.loads((tmp_path / "out" / "rows.json").read_text())["rows"]
     assert {row["case"] for row in rows} == {"c3"}

@@ -20,7 +20,7 @@ def make_network(card: Card) -> nn.Module:
     try:
         return _NETWORKS[card.method](card)
     except (TypeError, SettingsError) as error:
-        raise WeightsError(f"the card of {card.name} describes no network of this version ({error}); update it.") from error
+        raise WeightsError(f"the card of {card.name} describes no network this version knows; update the program.") from error
 
 
 def _unet(card: Card) -> nn.Module:

@@ -14,8 +14,8 @@ from .graph import Graph, build_graph, cut, is_compiled, load_kernel
 from .residual import smoothed
 from .select import SEGMENTATIONS, SegmentSettings
 
-# Of "scales", as multiples of the scale that is set. In 3-D coarser ones flow together: at 150 a brain's largest region is most
-# of it. On the BraTS validation cases no other choice among 9 to 300 was better (docs/results/scales).
+# Of "scales", as multiples of the scale that is set: 9, 19, 38, 75. On the BraTS validation cases (level and texture) they
+# had Dice 0.50, and −1 to +1 octaves 0.46.
 FINER = (0.125, 0.25, 0.5, 1.0)
 _IN_3D = ("volume", "scales")
 

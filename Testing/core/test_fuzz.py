@@ -28,6 +28,7 @@ FUZZ = settings(
     max_examples=CASES, deadline=None, suppress_health_check=list(HealthCheck), database=None, derandomize=CASES < 1000
 )
 SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".mha", ".dcm")
+HEAD = {".nii": 348, ".nii.gz": 348, ".nrrd": 400, ".mha": 400, ".dcm": 3000}  # bytes in which most numbers stand
 SHAPE = (8, 9, 10)
 # What breaks parsers: by the number of bytes.
 ODD_NUMBERS = [
@@ -121,7 +122,6 @@ def check(path: Path) -> None:
 def test_a_damaged_file_is_refused_or_read_as_a_volume_in_its_place(suffix, seeds, tmp_path):
     packed = suffix == ".nii.gz"
     whole = gzip.decompress(seeds[suffix]) if packed else seeds[suffix]
-    head = {".nrrd": 400, ".mha": 400, ".dcm": 3000}.get(suffix, 348)
 
     @FUZZ
     @given(damages(), st.booleans())
@@ -129,13 +129,31 @@ def test_a_damaged_file_is_refused_or_read_as_a_volume_in_its_place(suffix, seed
         if packed and outside:  # the stream itself
             content = damaged(seeds[suffix], list_of, 20)
         else:
-            content = damaged(whole, list_of, head)
+            content = damaged(whole, list_of, HEAD[suffix])
             content = gzip.compress(content, 1) if packed else content
         path = tmp_path / f"scan{suffix}"
         path.write_bytes(content)
         check(path)
 
     fuzz()
+
+
+# What long runs found, each once a traceback.
+FOUND = {
+    "voxels of a .nii from byte 1e19 on": (".nii", [("put in head", 0.302734375, b"\0\0\0\0\0\0_")]),
+    "a .mha whose voxels lie in a file with a zero byte in its name": (".mha", [("put in head", 0.734375, b"\0\0")]),
+    "a .dcm with an unknown kind of value in a frame": (".dcm", [("insert in head", 0.5, b"\xff\xff")]),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("what", FOUND)
+def test_what_fuzzing_found_is_refused(what, seeds, tmp_path):
+    suffix, list_of = FOUND[what]
+    path = tmp_path / f"scan{suffix}"
+    path.write_bytes(damaged(seeds[suffix], list_of, HEAD[suffix]))
+    check(path)
+    assert outcome_of(lambda: open_scan(path))[1]
 
 
 @pytest.mark.parametrize("suffix", [".nii", ".nrrd", ".mha"])

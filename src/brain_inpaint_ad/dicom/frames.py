@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from pydicom.dataset import Dataset
 
-from ..errors import InputError
+from ..errors import BrainInpaintError, FormatError, InputError
 from ..volume import Array
 
 
@@ -40,7 +40,15 @@ class Frame:
 
 def frames_of(headers: Iterable[tuple[Dataset, Path]]) -> list[Frame]:
     """All images of a series, in no order. Raises InputError where one has no place in the world or is in colour."""
-    return [frame for header, path in headers for frame in _frames(header, path)]
+    found: list[Frame] = []
+    for header, path in headers:
+        try:
+            found += _frames(header, path)
+        except BrainInpaintError:
+            raise
+        except Exception as error:  # pydicom parses late, and damage shows as many different types
+            raise FormatError(f"{path} is a damaged DICOM file ({type(error).__name__}); copy or export it again.") from error
+    return found
 
 
 def _frames(header: Dataset, path: Path) -> Iterator[Frame]:

@@ -1,6 +1,7 @@
 """The detectors that weigh evidence and that are surprised: what they learn from, how they are trained, detect with them."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from brain_inpaint_ad.detectors.evidence import MAPS, EvidenceDetector, weigh_up
 from brain_inpaint_ad.detectors.healthy import align, build_group, features_of
 from brain_inpaint_ad.detectors.load import load_detector
 from brain_inpaint_ad.detectors.surprise import as_targets, expectation
-from brain_inpaint_ad.errors import SettingsError, TrainingError
+from brain_inpaint_ad.errors import FitError, SettingsError, TrainingError
 from brain_inpaint_ad.nets.evidence import EXPONENTS, EvidenceNet, EvidenceSettings
 from brain_inpaint_ad.nets.unet3d import UNet3d, UNet3dSettings
 from brain_inpaint_ad.phantom import Lesion, PhantomSettings, make_phantom
@@ -223,3 +224,61 @@ def test_a_lesion_is_hotter_than_the_rest_of_the_brain_for_a_group_that_knows_he
     healthy = a_prepared_phantom(9)
     marked = np.abs(ill.image.array - healthy.image.array) > 0.1
     assert heat[marked & ill.brain].mean() > 1.5 * heat[ill.brain].mean()
+
+
+def turned_over(prepared):
+    """The same brain with its base above."""
+    image = prepared.image.with_array(np.ascontiguousarray(prepared.image.array[::-1]))
+    return replace(prepared, image=image, brain=np.ascontiguousarray(prepared.brain[::-1]))
+
+
+def test_a_brain_upside_down_is_refused_with_what_to_do(an_evidence_run, a_brain):
+    detector = load_detector(str(an_evidence_run / "model.safetensors"))
+    with pytest.raises(FitError, match=r"does not look like the healthy brains .* check orientation and brain mask"):
+        detector.heatmap(turned_over(a_brain))
+
+
+def test_the_published_model_stands_in_for_the_default_where_healthy_brains_do_not_fit(
+    monkeypatch, caplog, an_evidence_run, a_tiny_model, a_phantom
+):
+    from brain_inpaint_ad import pipeline
+
+    default = str(an_evidence_run / "model.safetensors")
+    monkeypatch.setattr(pipeline, "DEFAULT_MODEL", default)
+    monkeypatch.setattr(pipeline, "WINDOW_MODEL", str(a_tiny_model))
+    monkeypatch.setattr("brain_inpaint_ad.detectors.evidence.LEAST_AGREEMENT", 2.0)
+    card = an_evidence_run / "model.json"
+    told = card.read_text()
+    card.write_text(json.dumps({**json.loads(told), "thresholds": {"healthy_voxels_1_percent": 1.0}}))
+    try:
+        result = ad.detect(a_phantom.scan, model=default)
+    finally:
+        card.write_text(told)
+    assert result.report["model"]["name"] == "tiny"
+    assert result.report["model"]["instead_of"]["name"] == default
+    assert "was used instead" in caplog.text
+
+
+def test_beyond_the_grid_of_the_healthy_group_no_place_is_unusual(a_group, a_brain):
+    aligned = align(a_group, a_brain.image)
+    nowhere = replace(aligned, known=np.zeros_like(aligned.known))
+    maps = weigh_up(nowhere, a_brain.image.array, a_brain.brain)
+    assert (maps[:4] == 0).all()
+    assert aligned.known[a_brain.brain].mean() > 0.95
+
+
+def test_a_run_begun_anew_in_its_folder_takes_nothing_from_other_scans(a_healthy_folder, tmp_path):
+    out = tmp_path / "run"
+    evidence.train(a_healthy_folder, out, settings=TINY, iterations=1)
+    first = {path.name for path in out.glob("group-*.npz")} | {path.name for path in out.glob("samples-*")}
+    (out / "checkpoint.pt").unlink()
+    evidence.train(a_healthy_folder, out, settings=replace(TINY, seed=5), iterations=1)
+    second = {path.name for path in out.glob("group-*.npz")} | {path.name for path in out.glob("samples-*")}
+    assert len(first) == 2
+    assert len(second) == 3  # the same group, other samples
+
+
+@pytest.mark.parametrize("kind", [evidence.EvidenceTraining, surprise.SurpriseTraining])
+def test_a_seed_below_zero_is_refused(kind):
+    with pytest.raises(SettingsError, match="the seed must be 0 or more"):
+        kind(seed=-1)

@@ -100,7 +100,6 @@ def detect(
         min_voxels=min_voxels,
     )
     check_kernel(settings)
-    named = model is not None
     model = model_for(model, wants_windows=any(wish is not None for wish in (window_mm, stride_mm, engine)))
     bound = memory_bound(max_memory_mb)
     with clock.stage("load"):
@@ -125,6 +124,8 @@ def detect(
         if on_preview is not None:
             with _as_a_courtesy():
                 previewer = _load_previewer(model, detector, settings)
+                if previewer is None:
+                    _LOG.warning("%s has no preview.", detector.card.name)
         volume = _opened(scan, series, bound, progress)
         given = read_labels(mask) if isinstance(mask, (str, os.PathLike)) else mask
     _load_ahead()
@@ -147,13 +148,16 @@ def detect(
     try:
         return _find(detector, prepared, settings, thresholds, clock, part_of(progress, begun, 1.0), reconstruct=reconstruct)
     except FitError as error:
-        if named:
+        if model != DEFAULT_MODEL:
             raise
         reason = str(error)
-    _LOG.warning("%s; %s was used instead.", reason.partition(":")[0], WINDOW_MODEL)
     detector = load_detector(WINDOW_MODEL, max_memory_mb=bound.maps_mb(MEMORY_MB), device=device)
     thresholds = detector.card.thresholds
-    check_threshold(thresholds, settings)
+    try:
+        check_threshold(thresholds, settings)
+    except WeightsError as error:
+        raise FitError(reason) from error
+    _LOG.warning("%s; %s was used instead.", reason.partition(":")[0], WINDOW_MODEL)
     result = _find(detector, prepared, settings, thresholds, clock, part_of(progress, begun, 1.0), reconstruct=reconstruct)
     result.report["model"]["instead_of"] = {"name": DEFAULT_MODEL, "reason": reason}
     return result

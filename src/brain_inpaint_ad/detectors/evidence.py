@@ -33,10 +33,13 @@ LEAST_AGREEMENT = 0.6
 
 
 def weigh_up(aligned: Aligned, image: Array, brain: Array) -> Array:
-    """What the network sees of a prepared scan: MAPS, float32 (6, slices, rows, columns), each about −3 to 3."""
+    """What the network sees of a prepared scan: MAPS, float32 (6, slices, rows, columns), each about −3 to 3.
+
+    Beyond the group's grid, where nothing is known of health, no place is unusual.
+    """
     seen = features(image, brain, spacing_mm=aligned.grid.spacing[0])
     scores = np.concatenate([aligned.z_scores(seen, brain), aligned.mirrored_differences(seen, brain)])
-    scores = np.clip(own_scale(scores, brain), -MOST_SPREADS, MOST_SPREADS) / 3
+    scores = np.where(aligned.known, np.clip(own_scale(scores, brain), -MOST_SPREADS, MOST_SPREADS) / 3, 0)
     level = np.where(brain, (image - 0.6) * 2, 0)
     return np.concatenate([scores, level[None], brain[None]]).astype(np.float32)
 
@@ -88,7 +91,7 @@ class EvidenceDetector:
     @property
     def engine(self) -> str:
         """The brain in one pass."""
-        return f"one pass, gathered over {GATHER_MM:g} mm"
+        return f"one pass; gathered over {GATHER_MM:g} mm"
 
     @property
     def minmax(self) -> str:
@@ -107,7 +110,7 @@ class EvidenceDetector:
         progress(0.0, "laying healthy brains over the scan")
         group = self.network.group()
         aligned = group.align(prepared)
-        if aligned.agreement < LEAST_AGREEMENT:
+        if not aligned.agreement >= LEAST_AGREEMENT:  # NaN, too
             raise FitError(
                 f"{prepared.scan.name} does not look like the healthy brains (agreement {aligned.agreement:.2f}, at least "
                 f"{LEAST_AGREEMENT:g} is needed): check orientation and brain mask, or choose a model that compares with none."

@@ -11,7 +11,7 @@ import numpy as np
 import SimpleITK as sitk
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 
-from ..errors import InputError
+from ..errors import FitError, InputError
 from ..prepare import Prepared
 from ..progress import Progress, part_of, silent
 from ..volume import Array, Grid, Volume
@@ -120,8 +120,8 @@ class Aligned:
     """A healthy group laid over one scan.
 
     there: from points of the group to points of the scan; grid: of the scan; mean, spread: (2, slices, rows, columns) of
-    `features` of the group at the scan's places; agreement: correlation of the scan with the group's mean image, over both
-    brains.
+    `features` of the group at the scan's places; known: bool, where the group's grid reaches; agreement: correlation of the
+    scan with the group's mean image, over both brains.
     """
 
     agreement: float
@@ -129,6 +129,7 @@ class Aligned:
     grid: Grid
     mean: Array
     spread: Array
+    known: Array
 
     def z_scores(self, seen: Array, brain: Array) -> Array:
         """In standard deviations of the healthy group at that place, 0 outside the brain. seen: `features` of the scan."""
@@ -146,9 +147,12 @@ class Aligned:
 
 
 def align(group: HealthyGroup, image: Volume) -> Aligned:
-    """Register the group to a prepared scan."""
-    there = register(group.template, image)
-    back = there.GetInverse()
+    """Register the group to a prepared scan. Raises FitError when that fails."""
+    try:
+        there = register(group.template, image)
+        back = there.GetInverse()
+    except RuntimeError as error:  # ITK's only kind
+        raise FitError(f"healthy brains cannot be laid over {image.name}: check its orientation and brain mask.") from error
     means, spreads = (
         np.stack([carry(group.template.with_array(part), image.grid, back) for part in maps])
         for maps in (group.mean, group.spread)
@@ -157,7 +161,8 @@ def align(group: HealthyGroup, image: Volume) -> Aligned:
     either = (template > _DARK) | (image.array > _DARK)
     agreement = float(np.corrcoef(template[either], image.array[either])[0, 1])
     least = LEAST_SPREAD * np.median(group.spread[:, group.known], axis=1)
-    return Aligned(agreement, there, image.grid, means, np.maximum(spreads, least[:, None, None, None]))
+    known = carry(group.template.with_array(np.ones(group.template.grid.shape)), image.grid, back) > 0.5
+    return Aligned(agreement, there, image.grid, means, np.maximum(spreads, least[:, None, None, None]), known)
 
 
 def features_of(prepared: Prepared) -> Array:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -18,22 +20,24 @@ from torch.nn import functional
 from ..detectors.evidence import box_of, logits_of, weigh_up
 from ..detectors.healthy import Aligned, HealthyGroup, align, build_group, centred_grid
 from ..devices import autocast, pick_device
+from ..evaluation.store import identity_of
 from ..files import write_atomically
 from ..nets.evidence import EvidenceNet, EvidenceSettings
-from ..prepare import GridSettings
+from ..prepare import PREPARATION, GridSettings
 from ..prepare.intensity import normalise
 from ..progress import Progress, part_of, silent
 from ..volume import Array, Volume
 from ..weights.card import Card
 from ..weights.store import save_model
 from . import loop
-from .data import Scan, find_subjects, load_scans
+from .data import Scan, Subject, find_subjects, load_scans
 from .implants import implant
-from .run import run_folder, save_picture, split_members, tensorboard, training_facts, write_record
+from .run import check_seed, run_folder, save_picture, split_members, tensorboard, training_facts, write_record
 from .scanners import other_scanner
 
 MODEL = "model.safetensors"
 PER_SCAN = 5  # changed copies of each training scan
+SAMPLES = 1  # goes up when the same scan would be changed in another way
 _DICE_SHARE = 0.3  # of the loss; the rest is cross-entropy
 
 
@@ -47,6 +51,9 @@ class EvidenceTraining:
     patch: int = 64
     rate: float = 1e-3
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
 
     @property
     def grid(self) -> GridSettings:
@@ -90,8 +97,7 @@ def train(
     cache, grid = out / "prepared", settings.grid
     learning = load_scans(members["train"], cache, grid, progress=part_of(progress, 0, 0.05))
     held_out = load_scans(members["validation"], cache, grid, progress=part_of(progress, 0.05, 0.06))
-    write_record(out, asdict(settings), listed)
-    group = _group(learning, settings.spacing_mm, out / "group.npz", part_of(progress, 0.06, 0.15))
+    group = _group(learning, settings.spacing_mm, out / f"group-{_origin(members['train'])}.npz", part_of(progress, 0.06, 0.15))
     net = _build(settings, group, where)
     averaged = loop.averaged(net.unet)
     optimiser = torch.optim.AdamW(net.unet.parameters(), settings.rate, weight_decay=1e-4)
@@ -99,8 +105,10 @@ def train(
     state = loop.State({"unet": net.unet, "averaged": averaged}, {"unet": optimiser}, stored)
     if resume:
         loop.load(state, out / loop.CHECKPOINT)
-    samples = make_samples(learning, group, PER_SCAN, out / "samples", settings, part_of(progress, 0.15, 0.3))
-    judged = make_samples(held_out, group, 1, out / "samples", settings, part_of(progress, 0.3, 0.31))
+    write_record(out, asdict(settings), listed)
+    kept = out / f"samples-{_origin(listed, settings.seed)}"
+    samples = make_samples(learning, group, PER_SCAN, kept, settings, part_of(progress, 0.15, 0.3))
+    judged = make_samples(held_out, group, 1, kept, settings, part_of(progress, 0.3, 0.31))
 
     def step(rng: torch.Generator) -> dict[str, Tensor]:
         losses = training_step(net.unet, optimiser, *draw_cubes(samples, settings, rng), where)
@@ -120,6 +128,7 @@ def train(
     final = average()
     final.keep_healthy(_healthy_answers(final, held_out, group, part_of(progress, 0.95, 1)))
     facts = training_facts(asdict(settings), listed, iterations=done, note=data_note)
+    facts["heat_from"] = [scan.name for scan in held_out]
     facts["seen"] = "Healthy brains with made-up changes (training.implants); no lesion."
     save_model(
         final,
@@ -199,6 +208,13 @@ def _cube(sample: Sample, side: int, rng: np.random.Generator) -> tuple[Array, A
     return cubes[0], cubes[1], cubes[2]
 
 
+def _origin(subjects: list[Subject], *settings: object) -> str:
+    """Changes with the scans' files, their splits, the preparation, the implants and `settings`."""
+    files = [(*identity_of(subject.path).values(), subject.split) for subject in subjects]
+    what = json.dumps([files, PREPARATION, SAMPLES, settings])
+    return hashlib.sha256(what.encode()).hexdigest()[:16]
+
+
 def _group(scans: list[Scan], spacing_mm: float, kept: Path, progress: Progress) -> HealthyGroup:
     """Of the training scans; registering them takes minutes, so it is kept in the run's folder."""
     if not kept.exists():
@@ -259,6 +275,8 @@ def _inspector(
             precisions.append(average_precision_score(truth, values))
             if len(strips) < 8:
                 strips.append(_strip(sample, answer))
+        if not areas:  # few validation scans, and none of them was changed
+            return {}
         figures = {"auroc_implants": float(np.mean(areas)), "auprc_implants": float(np.mean(precisions))}
         for tag, value in figures.items():
             board.add_scalar(f"validation/{tag}", value, iteration)

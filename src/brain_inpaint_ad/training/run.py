@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
-from ..errors import OutputError, TrainingError
+from ..errors import OutputError, SettingsError, TrainingError
 from ..files import write_atomically
 from ..prepare import GridSettings
 from ..progress import Progress, part_of
@@ -32,6 +32,12 @@ def run_folder(out: Path, *, resume: bool) -> Path:
     except OSError as error:
         raise OutputError(f"{out} cannot be made ({error.strerror}); choose another --out folder.") from error
     return out
+
+
+def check_seed(seed: int) -> None:
+    """Raises SettingsError for what NumPy takes no random numbers from."""
+    if seed < 0:
+        raise SettingsError(f"the seed must be 0 or more, got {seed}")
 
 
 def split_members(listed: list[Subject]) -> dict[str, list[Subject]]:

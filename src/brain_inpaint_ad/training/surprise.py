@@ -25,7 +25,7 @@ from . import loop
 from .data import MIN_BRAIN_MM2, Scan, find_subjects, load_scans
 from .erase import erase, sample_windows
 from .inpainting import begin_with
-from .run import run_folder, split_members, tensorboard, training_facts, write_record
+from .run import check_seed, run_folder, split_members, tensorboard, training_facts, write_record
 from .scanners import other_scanner
 
 MODEL = "model.safetensors"
@@ -44,6 +44,9 @@ class SurpriseTraining:
     batch: int = 16
     rate: float = 3e-4
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
 
     @property
     def grid(self) -> GridSettings:

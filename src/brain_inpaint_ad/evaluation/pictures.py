@@ -90,7 +90,8 @@ def draw_windows(rows: list[list[tuple[str, Array]]]) -> bytes:
         for axis, (label, image) in zip(axes[row], members, strict=False):
             axis.imshow(image, cmap="gray", vmin=0, vmax=1)
             axis.set_title(label, color="white", fontsize=6, pad=2, parse_math=False)
-    figure.subplots_adjust(left=0.005, right=0.995, top=0.985, bottom=0.005)
+    title = 0.15 / (1.75 * len(rows))  # room above the first row
+    figure.subplots_adjust(left=0.005, right=0.995, top=1 - title, bottom=0.005)
     return _bytes(figure, "png", dpi=80)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 import brain_inpaint_ad as ad
 from brain_inpaint_ad.pipeline import load_detector
-from brain_inpaint_ad.weights import store
+from brain_inpaint_ad.weights import folders, store
 from brain_inpaint_ad.weights.store import find_preview, load_model, windows_of, with_window
 
 
@@ -53,7 +53,7 @@ def test_a_size_that_is_not_there_is_refused_with_those_that_are(a_family):
 
 
 def test_shipped_models_are_called_by_name(a_family, monkeypatch):
-    monkeypatch.setattr(store, "SHIPPED", a_family)
+    monkeypatch.setattr(folders, "SHIPPED", a_family)
     assert windows_of("t1-32mm-fast") == {8.0: "t1-8mm-fast", 16.0: "t1-16mm-fast", 32.0: "t1-32mm-fast"}
     assert load_model(with_window("t1-32mm-fast", 8))[1].window_mm == 8
 

@@ -20,7 +20,7 @@ from ..prepare import Prepared
 from ..progress import Progress, silent
 from ..volume import Array
 from ..weights.card import Card
-from .healthy import Aligned, features, local_mean, own_scale
+from .healthy import Aligned, HealthyGroup, align, features, local_mean, own_scale
 
 MAPS = ("level for its place", "texture for its place", "level across", "texture across", "intensity", "brain")
 MOST_SPREADS = 8.0  # scores beyond count as this
@@ -108,8 +108,7 @@ class EvidenceDetector:
         Raises FitError when the scan does not look like a whole brain the right way up.
         """
         progress(0.0, "laying healthy brains over the scan")
-        group = self.network.group()
-        aligned = group.align(prepared)
+        aligned = align(HealthyGroup.from_arrays(self.network.group_arrays()), prepared.image)
         if not aligned.agreement >= LEAST_AGREEMENT:  # NaN, too
             raise FitError(
                 f"{prepared.scan.name} does not look like the healthy brains (agreement {aligned.agreement:.2f}, at least "

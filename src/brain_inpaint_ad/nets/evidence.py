@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..detectors.healthy import HealthyGroup
 from ..volume import Array
 from .unet3d import UNet3d, UNet3dSettings
 
@@ -27,7 +27,7 @@ class EvidenceSettings:
 
 
 class EvidenceNet(nn.Module):
-    """A U-Net, and as buffers a HealthyGroup without components and the healthy answers at EXPONENTS."""
+    """A U-Net, and as buffers a healthy group (detectors.healthy) without components and the healthy answers at EXPONENTS."""
 
     template: Tensor
     mask: Tensor
@@ -44,32 +44,25 @@ class EvidenceNet(nn.Module):
         self.register_buffer("mean", torch.zeros(2, settings.known))
         self.register_buffer("spread", torch.zeros(2, settings.known))
         self.register_buffer("healthy_answers", torch.linspace(0, 1, len(EXPONENTS)))
-        self._group: HealthyGroup | None = None
 
-    def keep_group(self, group: HealthyGroup) -> None:
-        """Store what the detector needs of the group."""
-        arrays = group.to_arrays()
+    def keep_group(self, arrays: Mapping[str, Array]) -> None:
+        """Store what the detector needs of `HealthyGroup.to_arrays`."""
         for name, key in (("template", "template"), ("mask", "known"), ("mean", "mean"), ("spread", "spread")):
             values = torch.from_numpy(np.ascontiguousarray(arrays[key]))
             getattr(self, name).copy_(values)
-        self._group = None
 
-    def group(self) -> HealthyGroup:
-        """The group, made once."""
-        if self._group is None:
-            known = self.mask.cpu().numpy()
-            self._group = HealthyGroup.from_arrays(
-                {
-                    "template": self.template.cpu().numpy(),
-                    "spacing_mm": np.asarray(self.settings.spacing_mm),
-                    "known": known,
-                    "mean": self.mean.cpu().numpy(),
-                    "spread": self.spread.cpu().numpy(),
-                    "components": np.zeros((0, int(known.sum())), dtype=np.float32),
-                    "scans": np.asarray([], dtype=np.str_),
-                }
-            )
-        return self._group
+    def group_arrays(self) -> dict[str, Array]:
+        """What `HealthyGroup.from_arrays` takes."""
+        known = self.mask.cpu().numpy()
+        return {
+            "template": self.template.cpu().numpy(),
+            "spacing_mm": np.asarray(self.settings.spacing_mm),
+            "known": known,
+            "mean": self.mean.cpu().numpy(),
+            "spread": self.spread.cpu().numpy(),
+            "components": np.zeros((0, int(known.sum())), dtype=np.float32),
+            "scans": np.asarray([], dtype=np.str_),
+        }
 
     def keep_healthy(self, answers: Array) -> None:
         """Learn how rare answers are. answers: of all voxels of healthy brains never trained on, (n,)."""

@@ -138,9 +138,15 @@ def _check_no_leak(names: list[str], table: Path) -> None:
         seen.add(name)
 
 
-def _prepared(subject: Subject, cache: Path, grid: GridSettings) -> tuple[Array, Array]:
+def identity_of(subject: Subject) -> tuple[str, int, int, int]:
+    """What tells one prepared scan from another: file, bytes, time of change, version of the preparation."""
     stat = subject.path.stat()
-    what = json.dumps([str(subject.path.resolve()), stat.st_size, stat.st_mtime_ns, asdict(grid), PREPARATION])
+    return str(subject.path.resolve()), stat.st_size, stat.st_mtime_ns, PREPARATION
+
+
+def _prepared(subject: Subject, cache: Path, grid: GridSettings) -> tuple[Array, Array]:
+    where, size, changed, version = identity_of(subject)
+    what = json.dumps([where, size, changed, asdict(grid), version])
     kept = cache / f"{subject.name}-{hashlib.sha256(what.encode()).hexdigest()[:16]}.npz"
     if not kept.exists():
         prepared = prepare(read_scan(subject.path), settings=grid)

@@ -20,17 +20,16 @@ from torch.nn import functional
 from ..detectors.evidence import box_of, logits_of, weigh_up
 from ..detectors.healthy import Aligned, HealthyGroup, align, build_group, centred_grid
 from ..devices import autocast, pick_device
-from ..evaluation.store import identity_of
 from ..files import write_atomically
 from ..nets.evidence import EvidenceNet, EvidenceSettings
-from ..prepare import PREPARATION, GridSettings
+from ..prepare import GridSettings
 from ..prepare.intensity import normalise
 from ..progress import Progress, part_of, silent
 from ..volume import Array, Volume
 from ..weights.card import Card
 from ..weights.store import save_model
 from . import loop
-from .data import Scan, Subject, find_subjects, load_scans
+from .data import Scan, Subject, find_subjects, identity_of, load_scans
 from .implants import implant
 from .run import check_seed, run_folder, save_picture, split_members, tensorboard, training_facts, write_record
 from .scanners import other_scanner
@@ -210,8 +209,8 @@ def _cube(sample: Sample, side: int, rng: np.random.Generator) -> tuple[Array, A
 
 def _origin(subjects: list[Subject], *settings: object) -> str:
     """Changes with the scans' files, their splits, the preparation, the implants and `settings`."""
-    files = [(*identity_of(subject.path).values(), subject.split) for subject in subjects]
-    what = json.dumps([files, PREPARATION, SAMPLES, settings])
+    files = [[*identity_of(subject), subject.split] for subject in subjects]
+    what = json.dumps([files, SAMPLES, settings])
     return hashlib.sha256(what.encode()).hexdigest()[:16]
 
 
@@ -237,7 +236,7 @@ def _build(settings: EvidenceTraining, group: HealthyGroup, device: torch.device
                 spacing_mm=settings.spacing_mm,
             )
         )
-    net.keep_group(group)
+    net.keep_group(group.to_arrays())
     return net.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload, no-any-return]
 
 

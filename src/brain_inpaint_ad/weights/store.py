@@ -34,7 +34,9 @@ def shipped_cards() -> list[Card]:
 
 def model_for(model: str | None, *, wants_windows: bool) -> str:
     """The model that was named; without a name the default, or, where windows are wanted, the published one."""
-    return model or (WINDOW_MODEL if wants_windows else DEFAULT_MODEL)
+    if model is not None:
+        return model
+    return WINDOW_MODEL if wants_windows else DEFAULT_MODEL
 
 
 def windows_of(name: str) -> dict[float, str]:

@@ -195,7 +195,7 @@ def test_calibration_finds_thresholds_for_every_segmentation(trained, a_healthy_
     answer = run_cli("calibrate", model, "--data", a_healthy_folder)
     assert answer.code == 0, answer.err
     thresholds = read_card(model.with_suffix(".json")).thresholds
-    kinds = ("", "volume_", "residual_")
+    kinds = ("", "volume_", "scales_", "residual_")
     assert set(thresholds) == {f"{kind}healthy_voxels_{percent}_percent" for kind in kinds for percent in (1, 5)}
     assert all(thresholds[f"{kind}healthy_voxels_1_percent"] >= thresholds[f"{kind}healthy_voxels_5_percent"] for kind in kinds)
     assert "volume_healthy_voxels_1_percent" in answer.out

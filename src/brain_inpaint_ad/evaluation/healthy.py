@@ -13,6 +13,7 @@ import numpy as np
 from ..detectors import Detector
 from ..detectors.healthy import HealthyGroup, build_group, centred_grid
 from ..errors import InputError
+from ..files import digest_of
 from ..io import read_scan
 from ..prepare import PREPARATION, GridSettings, Prepared, prepare
 from ..prepare.intensity import TARGETS
@@ -23,7 +24,7 @@ from ..segmentation.regions import possible_segmentations
 from ..segmentation.select import SEGMENTATIONS, SegmentSettings
 from ..training.data import Subject, find_subjects
 from ..volume import Array, Volume
-from .store import Store, identity_of
+from .store import Store
 from .thresholds import SHARES, RegionHeats, pooled, region_heats, threshold_for
 
 GROUP_VERSION = 1  # goes up when the same scans would give other statistics
@@ -71,7 +72,7 @@ class HealthyFolder:
         return subjects
 
     def _identity(self, subject: Subject) -> dict[str, Any]:
-        return {**identity_of(subject.path), "grid": asdict(self.grid), "preparation": PREPARATION}
+        return {"scan_sha256": digest_of(subject.path), "grid": asdict(self.grid), "preparation": PREPARATION}
 
     def _prepared(self, subject: Subject) -> Prepared:
         """On the model grid alone, its middle at 0: all that detectors look at."""

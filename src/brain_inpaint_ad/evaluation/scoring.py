@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import GeometryError
+from ..files import digest_of
 from ..io import read_labels, read_scan, resample
 from ..prepare import PREPARATION, GridSettings, Prepared, prepare
 from ..progress import Progress
@@ -23,7 +24,7 @@ from .datasets import Case
 from .healthy import plain_name
 from .metrics import Found, Ranking, Scores, compare_marks, hottest_mean, lesion_covers, rank
 from .scales import STUDIED, scale_study
-from .store import Store, identity_of
+from .store import Store
 from .thresholds import SHARES
 
 PERCENT = {share: f"{part:.0%}".replace("%", " %") for share, part in SHARES.items()}  # "1 %", "5 %"
@@ -76,7 +77,7 @@ def heat_of(case: Case, opened: Opened, contender: Contender, store: Store, *, p
         heat = contender.detector.heatmap(opened.prepared, progress=progress)
         return {"heat": heat, "seconds": np.asarray(time.perf_counter() - started)}
 
-    made_from = {"scan": identity_of(case.scan), "detector": contender.identity, "preparation": PREPARATION}
+    made_from = {"scan_sha256": digest_of(case.scan), "detector": contender.identity, "preparation": PREPARATION}
     kept = store.keep(f"heat-{case.name}", made_from, make)
     return kept["heat"], round(float(kept["seconds"]), 2)
 

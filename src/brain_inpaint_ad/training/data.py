@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError, TrainingError
-from ..files import write_atomically
+from ..files import digest_of, write_atomically
 from ..io import SUFFIXES, read_scan
 from ..prepare import PREPARATION, GridSettings, prepare
 from ..progress import Progress, silent
@@ -138,15 +138,13 @@ def _check_no_leak(names: list[str], table: Path) -> None:
         seen.add(name)
 
 
-def identity_of(subject: Subject) -> tuple[str, int, int, int]:
-    """What tells one prepared scan from another: file, bytes, time of change, version of the preparation."""
-    stat = subject.path.stat()
-    return str(subject.path.resolve()), stat.st_size, stat.st_mtime_ns, PREPARATION
+def identity_of(subject: Subject) -> tuple[str, int]:
+    """What tells one prepared scan from another: the file's bytes and the version of the preparation."""
+    return digest_of(subject.path), PREPARATION
 
 
 def _prepared(subject: Subject, cache: Path, grid: GridSettings) -> tuple[Array, Array]:
-    where, size, changed, version = identity_of(subject)
-    what = json.dumps([where, size, changed, asdict(grid), version])
+    what = json.dumps([*identity_of(subject), asdict(grid)])
     kept = cache / f"{subject.name}-{hashlib.sha256(what.encode()).hexdigest()[:16]}.npz"
     if not kept.exists():
         prepared = prepare(read_scan(subject.path), settings=grid)

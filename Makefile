@@ -1,5 +1,5 @@
 # make detect [SCAN=scan.nii.gz OUT=results]   find anomalies in a scan; in a made-up one when none is given
-# make test                                    lint, type check, all tests
+# make test [JOBS=2]                           lint, type check, all tests in that many processes
 # make lint                                    the first two alone
 # make benchmark [QUICK=1 JSON=file.json]      time every engine on this machine; figures and plot into docs/benchmarks
 # make train DATA=folder OUT=runs/t1           train a generator on healthy scans
@@ -9,6 +9,7 @@ BIN := .venv/bin
 SCAN ?=
 OUT ?= results
 DATA ?=
+JOBS ?= 2
 QUICK ?=
 CPU = $(or $(shell lscpu 2>/dev/null | sed -n 's/^Model name: *//p' | tr -cs '[:alnum:]\n' '-'),$(shell uname -m))
 JSON ?= docs/benchmarks/$(shell date +%Y-%m-%d)-$(CPU)$(if $(QUICK),-quick).json
@@ -24,7 +25,7 @@ else
 endif
 
 test: lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
 
 lint: .venv/dev.stamp
 	$(BIN)/ruff check .

@@ -9,7 +9,7 @@ from scipy.ndimage import gaussian_filter
 from sklearn.metrics import calinski_harabasz_score
 
 import brain_inpaint_ad as ad
-from brain_inpaint_ad.errors import SettingsError
+from brain_inpaint_ad.errors import SettingsError, WeightsError
 from brain_inpaint_ad.evaluation.controls import overlaps
 from brain_inpaint_ad.evaluation.metrics import dice
 from brain_inpaint_ad.evaluation.pictures import draw_scales
@@ -138,3 +138,21 @@ def test_the_study_holds_the_threshold_and_changes_the_scale(a_scan, a_recutter,
     assert line[2] == f"{study['dice'][3]:.3f} ± 0.000"
     assert line[-1] == f"{study['auto']:.0f} ± 0"
     assert draw_scales({"m": {"a": study}}).startswith(b"\x89PNG")
+
+
+def test_a_model_is_cut_as_suits_its_heat_unless_asked_otherwise(a_phantom_scan, a_tiny_model, tmp_path):
+    weights = tmp_path / "own.safetensors"
+    weights.write_bytes(a_tiny_model.read_bytes())
+    card = json.loads(a_tiny_model.with_suffix(".json").read_text())
+    card["thresholds"]["scales_healthy_voxels_1_percent"] = card["thresholds"]["healthy_voxels_1_percent"]
+    weights.with_suffix(".json").write_text(json.dumps({**card, "segmentation": "scales"}))
+
+    def cut(**asked):
+        return ad.detect(a_phantom_scan, model=str(weights), stride_mm=16, **asked).report["segmentation"]["segmentation"]
+
+    assert cut() == "scales"
+    assert cut(segmentation="slices") == "slices"
+    assert cut(rule="paper") == "slices"  # the hottest region of every slice
+    weights.with_suffix(".json").write_text(json.dumps({**card, "segmentation": "cubes"}))
+    with pytest.raises(WeightsError, match="update the program"):
+        cut()

@@ -8,6 +8,7 @@ import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -31,8 +32,8 @@ from .progress import Progress, part_of, silent
 from .result import Result, check_threshold, segment
 from .segmentation.felzenszwalb import felzenszwalb
 from .segmentation.recut import DEFAULT_SCALE
-from .segmentation.regions import check_kernel
-from .segmentation.select import SegmentSettings
+from .segmentation.regions import check_kernel, possible_segmentations
+from .segmentation.select import SEGMENTATIONS, SegmentSettings
 from .volume import Volume
 from .weights.card import Card
 from .weights.store import DEFAULT_MODEL, WINDOW_MODEL, find_preview, model_for
@@ -54,7 +55,7 @@ def detect(
     min_size: int = 20,
     min_volume_ml: float = 5.0,
     rule: str = "calibrated",
-    segmentation: str = "slices",
+    segmentation: str | None = None,
     median: int = 5,
     erosion: int = 1,
     min_voxels: int = 6,
@@ -74,9 +75,9 @@ def detect(
     holds several. mask: brain mask on the scan's grid; without it, a brain-only scan is recognised and a whole head goes
     through deepbet. window_mm: must be a size the model has (default: the model's). stride_mm: multiple of the model's voxels
     (default: 4). scale: "auto" lets the heatmap choose. sigma, min_size, min_volume_ml, rule, segmentation, median, erosion,
-    min_voxels: see SegmentSettings. engine: see InpaintingDetector; "paper-strict" has no calibrated threshold. max_memory_mb:
-    what the run may take (default: what is free); a scan that would take more is refused before its voxels are loaded.
-    latent_steps: of AnoGAN's search (default: 500).
+    min_voxels: see SegmentSettings; segmentation None: what the model's card says suits it, where it can be made. engine: see
+    InpaintingDetector; "paper-strict" has no calibrated threshold. max_memory_mb: what the run may take (default: what is
+    free); a scan that would take more is refused before its voxels are loaded. latent_steps: of AnoGAN's search (default: 500).
     reconstruct: also give Result.reconstruction. on_preview: called within seconds with the result of the dense predictor,
     where there is one for this model, before the exact heatmap is begun; then progress says "preview ready". Whatever goes
     wrong with it, in `on_preview` too, is logged as a warning, and the exact heatmap follows; Cancelled ends all.
@@ -94,7 +95,7 @@ def detect(
         min_size=min_size,
         min_volume_ml=min_volume_ml,
         rule=rule,
-        segmentation=segmentation,
+        segmentation=segmentation or SEGMENTATIONS[0],
         median=median,
         erosion=erosion,
         min_voxels=min_voxels,
@@ -113,6 +114,7 @@ def detect(
             device=device,
         )
         thresholds = detector.card.thresholds
+        asked, settings = settings, settings if segmentation else _suited(settings, detector.card)
         if detector.minmax != detector.card.minmax:
             if rule == "calibrated":
                 raise SettingsError(f"--engine {engine} has no calibrated threshold; add --rule paper.")
@@ -152,7 +154,7 @@ def detect(
             raise
         reason = str(error)
     detector = load_detector(WINDOW_MODEL, max_memory_mb=bound.maps_mb(MEMORY_MB), device=device)
-    thresholds = detector.card.thresholds
+    thresholds, settings = detector.card.thresholds, asked if segmentation else _suited(asked, detector.card)
     try:
         check_threshold(thresholds, settings)
     except WeightsError as error:
@@ -161,6 +163,13 @@ def detect(
     result = _find(detector, prepared, settings, thresholds, clock, part_of(progress, begun, 1.0), reconstruct=reconstruct)
     result.report["model"]["instead_of"] = {"name": DEFAULT_MODEL, "reason": reason}
     return result
+
+
+def _suited(settings: SegmentSettings, card: Card) -> SegmentSettings:
+    """With the segmentation that suits the model's heat; the other settings may be made for slices, or numba be missing."""
+    if settings.rule != "calibrated" or settings.auto_scale or card.segmentation not in possible_segmentations():
+        return settings
+    return replace(settings, segmentation=card.segmentation)
 
 
 def _opened(scan: str | os.PathLike[str] | Volume, series: str | None, bound: MemoryBound, progress: Progress) -> Volume:

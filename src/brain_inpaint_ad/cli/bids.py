@@ -18,10 +18,11 @@ def bids(
     out: Annotated[Path, typer.Option(help="Folder for the derivatives; a run that was cut goes on.", readable=False)],
     participant: Annotated[list[str] | None, typer.Option(help="Label of a subject; may be repeated. [default: all]")] = None,
     model: Annotated[
-        str, typer.Option(help="A model's name (see: models) or the path of a .safetensors file.")
-    ] = "t1-inpaint-32mm",
+        str | None,
+        typer.Option(help="A model's name (see: models) or the path of a .safetensors file. [default: as for detect]"),
+    ] = None,
     rule: Annotated[Rule, typer.Option(help="As for detect.")] = Rule.calibrated,
-    segmentation: Annotated[Segmentation, typer.Option(help="As for detect.")] = Segmentation.slices,
+    segmentation: Annotated[Segmentation | None, typer.Option(help="As for detect.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     progress: Annotated[ProgressStyle, typer.Option(help="bar, jsonl or none.")] = ProgressStyle.bar,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Do scans again that are done.")] = False,
@@ -40,7 +41,7 @@ def bids(
                 progress=report,
                 model=model,
                 rule=rule.value,
-                segmentation=segmentation.value,
+                segmentation=segmentation.value if segmentation else None,
                 device=device,
             )
 

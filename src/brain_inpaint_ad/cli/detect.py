@@ -79,13 +79,13 @@ def detect(
         typer.Option(help="calibrated: hotter than healthy scans get, may find nothing; paper: the hottest of every slice."),
     ] = Rule.calibrated,
     segmentation: Annotated[
-        Segmentation,
+        Segmentation | None,
         typer.Option(
             help="slices: superpixels of each slice by itself; volume: of the whole brain in 3-D, needs numba; scales: "
             "those of several scales together, --scale the coarsest; residual: single "
-            "voxels after a median, at the threshold of training scans with --rule paper (Baur 2018)."
+            "voxels after a median, at the threshold of training scans with --rule paper (Baur 2018). [default: the model's]"
         ),
-    ] = Segmentation.slices,
+    ] = None,
     median: Annotated[int, typer.Option(help="Side of the median's cube in voxels; residual only, 1: none.")] = 5,
     erosion: Annotated[int, typer.Option(help="Layers of voxels taken off the brain; residual only, 0: none.")] = 1,
     min_voxels: Annotated[int, typer.Option(help="Smaller anomalies are left out, in voxels; residual only, 0: none.")] = 6,
@@ -153,7 +153,7 @@ def detect(
                 min_size=min_size,
                 min_volume_ml=min_volume_ml,
                 rule=rule.value,
-                segmentation=segmentation.value,
+                segmentation=segmentation.value if segmentation else None,
                 median=median,
                 erosion=erosion,
                 min_voxels=min_voxels,

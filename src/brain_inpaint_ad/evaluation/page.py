@@ -1,16 +1,22 @@
-"""report.html: one file with the tables, curves, cases and how it was made; needs nothing else to be read."""
+"""report.html: one file with the tables, curves, cases and how it was made; needs nothing else to be read.
+
+Its pictures lie in the folder `pictures` beside it, too, for those who quote it.
+"""
 
 from __future__ import annotations
 
 import base64
 import platform
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..errors import OutputError
 from ..files import write_atomically
 from ..segmentation.select import SEGMENTATIONS
 from ..volume import Array
@@ -19,6 +25,7 @@ from .store import Store
 from .tables import Row, Table, all_tables, group_of
 
 _OTHER_CUTS = tuple(f", {name}" for name in SEGMENTATIONS[1:])  # rows of a heatmap that is shown already
+Show = Callable[..., str]  # _image with its folder
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; background: #fff; }
 body { max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
@@ -31,8 +38,14 @@ pre { background: #f2f2f2; padding: .75rem; overflow-x: auto; } .notice { border
 
 def write_page(path: Path, rows: list[Row], store: Store, made_by: dict[str, str]) -> None:
     """rows: of rows.json; store: where the views of the rows are; pictures of rows without one are left out."""
-    parts = [*_head(rows, made_by), *(table.html() for table in all_tables(rows)), *_curves(rows, store)]
-    parts += [*_scales(rows), *_cases(rows, store)]
+    folder = path.parent / "pictures"
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be made ({error.strerror}); choose another --out folder.") from error
+    show = partial(_image, folder)
+    parts = [*_head(rows, made_by), *(table.html() for table in all_tables(rows)), *_curves(rows, store, show)]
+    parts += [*_scales(rows, show), *_cases(rows, store, show)]
     with write_atomically(path) as temporary:
         temporary.write_text(_document("".join([*parts, _scans(rows)])), encoding="utf-8")
 
@@ -81,7 +94,7 @@ def _makers(rows: list[Row]) -> Table:
     )
 
 
-def _curves(rows: list[Row], store: Store) -> Iterator[str]:
+def _curves(rows: list[Row], store: Store, show: Show) -> Iterator[str]:
     ranked = [row for row in rows if row["scores"].get("auroc") is not None and not row["detector"].endswith(_OTHER_CUTS)]
     for place in dict.fromkeys((row["dataset"], row["split"]) for row in ranked):
         members = [row for row in ranked if (row["dataset"], row["split"]) == place]
@@ -93,10 +106,10 @@ def _curves(rows: list[Row], store: Store) -> Iterator[str]:
         if curves:
             prevalence = float(np.mean([row["scores"]["prevalence"] for row in members]))
             title = f"ROC and precision-recall: {place[0]} ({place[1]})"
-            yield f"<h2>{escape(title)}</h2>\n{_image(draw_curves(curves, prevalence), 'png', title)}"
+            yield f"<h2>{escape(title)}</h2>\n{show(draw_curves(curves, prevalence), 'png', title)}"
 
 
-def _scales(rows: list[Row]) -> Iterator[str]:
+def _scales(rows: list[Row], show: Show) -> Iterator[str]:
     """Figure 6 of the paper, for every scan: Dice against scale."""
     studied = [row for row in rows if row["scores"].get("scales")]
     for place in dict.fromkeys((row["dataset"], row["split"]) for row in studied):
@@ -107,10 +120,10 @@ def _scales(rows: list[Row]) -> Iterator[str]:
         title = f"Dice against scale: {place[0]} ({place[1]})"
         yield f"<h2>{escape(title)}</h2>\n<p>One colour per scan. Lines: the default rule, its threshold that of scale 75; "
         yield "dots: the automatic scale, on both; dotted: the oracle segment, which knows the truth. On the model grid.</p>\n"
-        yield _image(draw_scales(panels), "png", title)
+        yield show(draw_scales(panels), "png", title)
 
 
-def _cases(rows: list[Row], store: Store) -> Iterator[str]:
+def _cases(rows: list[Row], store: Store, show: Show) -> Iterator[str]:
     """Best, median and worst by Dice (healthy scans: by what was found) of every detector's default rule."""
     scored = [row for row in rows if "anomalies" in row["scores"] and not row["detector"].endswith(_OTHER_CUTS)]
     yield "<h2>Best, median and worst cases</h2>\n<p>By Dice of the default rule, healthy scans by the volume found. "
@@ -121,7 +134,8 @@ def _cases(rows: list[Row], store: Store) -> Iterator[str]:
         for word, row in best_median_worst(members).items():
             view = store.read(*view_of(row))
             title = f"{word}: {row['case']}, {_told(row)}"
-            picture = "" if view is None else _image(draw_case(view, title), "jpeg", title)
+            name = f"{word} {group[2]} {group[0]} {group[1]}"
+            picture = "" if view is None else show(draw_case(view, title), "jpeg", title, name)
             yield picture or f"<p>{escape(title)} (its picture is no longer in the cache)</p>\n"
 
 
@@ -159,5 +173,8 @@ def _mean(views: list[dict[str, Array]], name: str) -> Array:
     return np.asarray(np.mean([view[name] for view in views], axis=0))
 
 
-def _image(picture: bytes, kind: str, title: str) -> str:
+def _image(folder: Path, picture: bytes, kind: str, title: str, name: str = "") -> str:
+    """The picture within the page; a copy goes into `folder` under its name (default: its title)."""
+    with write_atomically(folder / f"{re.sub(r'[^a-z0-9]+', '-', (name or title).lower()).strip('-')}.{kind}") as temporary:
+        temporary.write_bytes(picture)
     return f'<img alt="{escape(title)}" src="data:image/{kind};base64,{base64.b64encode(picture).decode()}">\n'

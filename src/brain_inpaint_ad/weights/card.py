@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from ..errors import SettingsError, WeightsError
 from ..heatmap.losses import MINMAX
 from ..heatmap.windows import WindowSettings
 from ..prepare import GridSettings
+from ..segmentation.select import SEGMENTATIONS
 
 _OF_A_SIZE = {"thresholds", "healthy_validation"}
 METHODS = (
@@ -39,7 +40,8 @@ class Card:
     or segmentation.residual.TRAINING_RESIDUALS;
     training: data, licence, split, iterations, command; healthy_validation: figures on scans never trained on;
     sha256: of the safetensors file; other_windows: by side in mm, further sizes this very network was trained for, each with
-    `thresholds` and `healthy_validation`, as those beside them are of window_mm.
+    `thresholds` and `healthy_validation`, as those beside them are of window_mm; segmentation: the one that suits its heat
+    best, one of segmentation.select.SEGMENTATIONS, taken where none is asked for.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Card:
     sha256: str
     network: dict[str, Any] = field(default_factory=dict)
     other_windows: dict[str, dict[str, Any]] = field(default_factory=dict)
+    segmentation: str = SEGMENTATIONS[0]
 
     @property
     def grid(self) -> GridSettings:
@@ -96,9 +99,9 @@ class Card:
     def to_json(self) -> str:
         """Readable JSON."""
         content = asdict(self)
-        for key in ("network", "other_windows"):
-            if not content[key]:
-                del content[key]
+        for entry in fields(self):
+            if not _is_needed(entry) and content[entry.name] in ({}, SEGMENTATIONS[0]):
+                del content[entry.name]
         return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -110,15 +113,22 @@ def read_card(path: Path) -> Card:
         kind = type(error).__name__
         raise WeightsError(f"the model card {path} cannot be read ({kind}); install the model again.") from error
     names = {entry.name for entry in fields(Card)}
-    needed = {entry.name for entry in fields(Card) if entry.default_factory is MISSING}
+    needed = {entry.name for entry in fields(Card) if _is_needed(entry)}
     if not isinstance(content, dict) or not needed <= set(content) <= names:
         odd = sorted((needed - set(content)) | (set(content) - names)) if isinstance(content, dict) else ["no object"]
         raise WeightsError(f"{path} is no model card of this version (differing: {', '.join(odd)}); update the model.")
     card = Card(**content)
     _check_windows(card, path)
+    if card.segmentation not in SEGMENTATIONS:
+        raise WeightsError(f"{path} asks for the segmentation {card.segmentation!r}; update the program.")
     if card.method not in METHODS or card.minmax not in MINMAX:
         raise WeightsError(f"{path} asks for the method {card.method!r} with minmax {card.minmax!r}; update the program.")
     return card
+
+
+def _is_needed(entry: Field[Any]) -> bool:
+    """Whether a card must say it."""
+    return entry.default is MISSING and entry.default_factory is MISSING
 
 
 def _check_windows(card: Card, path: Path) -> None:

@@ -8,6 +8,7 @@ import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -26,6 +27,8 @@ from .heatmap.incremental import MEMORY_MB
 from .io import read_labels
 from .memory import MemoryBound, memory_bound
 from .prepare import Prepared, prepare
+from .prepare.doubts import mask_doubts
+from .prepare.extraction import AUTO, check_choice
 from .prepare.modality import check_t1
 from .progress import Progress, part_of, silent
 from .result import Result, check_threshold, segment
@@ -47,6 +50,7 @@ def detect(
     model: str | None = None,
     series: str | None = None,
     mask: str | os.PathLike[str] | Volume | None = None,
+    brain: str = AUTO,
     window_mm: float | None = None,
     stride_mm: float | None = None,
     scale: float | Literal["auto"] = 75.0,
@@ -72,7 +76,9 @@ def detect(
     where window_mm, stride_mm or engine is given, the published inpainting model: they are about its windows. It also stands
     in, with a warning, where the default cannot lay healthy brains over the scan. series: number or UID, where a DICOM folder
     holds several. mask: brain mask on the scan's grid; without it, a brain-only scan is recognised and a whole head goes
-    through deepbet. window_mm: must be a size the model has (default: the model's). stride_mm: multiple of the model's voxels
+    through deepbet. brain: instead of that, "deepbet", "hd-bet" (a program that must be installed) or the path of a SynthStrip
+    weights file; a mask comes first of all. A mask that looks wrong is logged as a warning.
+    window_mm: must be a size the model has (default: the model's). stride_mm: multiple of the model's voxels
     (default: 4). scale: "auto" lets the heatmap choose. sigma, min_size, min_volume_ml, rule, segmentation, median, erosion,
     min_voxels: see SegmentSettings. engine: see InpaintingDetector; "paper-strict" has no calibrated threshold. max_memory_mb:
     what the run may take (default: what is free); a scan that would take more is refused before its voxels are loaded.
@@ -100,6 +106,7 @@ def detect(
         min_voxels=min_voxels,
     )
     check_kernel(settings)
+    check_choice(brain)
     model = model_for(model, wants_windows=any(wish is not None for wish in (window_mm, stride_mm, engine)))
     bound = memory_bound(max_memory_mb)
     with clock.stage("load"):
@@ -134,9 +141,11 @@ def detect(
             volume,
             mask=given,
             settings=detector.card.grid,
+            extraction=brain,
             use_gpu=detector.device.type == "cuda",
             progress=part_of(progress, 0.0, 0.1),
         )
+        prepared = _doubted(prepared)
         _check_modality(prepared, detector.card)
     begun = 0.1
     if previewer is not None and on_preview is not None:
@@ -189,7 +198,7 @@ def _find(
             reconstruction = prepared.to_scan(prepared.in_scan_units(expected), "reconstruction")
         else:
             heat = detector.heatmap(prepared, progress=heating)
-    report = _report(detector, prepared.scan, brain_source=prepared.brain_source, brain_ml=_brain_ml(prepared))
+    report = _report(detector, prepared)
     with clock.stage("segment"):
         result = segment(
             prepared,
@@ -255,16 +264,30 @@ def _check_modality(prepared: Prepared, card: Card) -> None:
         check_t1(prepared.image.array, prepared.brain, spacing_mm=card.spacing_mm, name=prepared.scan.name)
 
 
+def _doubted(prepared: Prepared) -> Prepared:
+    """With what looks wrong about its brain mask, told as one warning."""
+    doubts = mask_doubts(prepared.scan_brain, prepared.scan.grid)
+    if doubts:
+        _LOG.warning(
+            "The brain mask of %s (%s) may be wrong: %s; look at brain_mask.nii.gz, correct it and give it with --mask.",
+            Path(prepared.scan.name).name,
+            prepared.brain_source,
+            "; ".join(doubts),
+        )
+    return replace(prepared, doubts=tuple(doubts))
+
+
 def _brain_ml(prepared: Prepared) -> float:
     return float(round(prepared.scan_brain.sum() * prepared.scan.grid.voxel_mm3 / 1000, 1))
 
 
-def _report(detector: ModelDetector, scan: Volume, *, brain_source: str, brain_ml: float) -> dict[str, Any]:
+def _report(detector: ModelDetector, prepared: Prepared) -> dict[str, Any]:
     card = detector.card
+    brain = {"source": prepared.brain_source, "volume_ml": _brain_ml(prepared), "doubts": list(prepared.doubts)}
     return {
         "notice": "Research software; not a medical device.",
-        "scan": Path(scan.name).name,
-        "brain": {"source": brain_source, "volume_ml": brain_ml},
+        "scan": Path(prepared.scan.name).name,
+        "brain": brain,
         "model": {"name": card.name, "sha256": card.sha256},
         "heatmap": {
             "window_mm": card.window_mm,

@@ -22,6 +22,7 @@ def bids(
     ] = "t1-inpaint-32mm",
     rule: Annotated[Rule, typer.Option(help="As for detect.")] = Rule.calibrated,
     segmentation: Annotated[Segmentation, typer.Option(help="As for detect.")] = Segmentation.slices,
+    brain: Annotated[str, typer.Option(help="As for detect.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     progress: Annotated[ProgressStyle, typer.Option(help="bar, jsonl or none.")] = ProgressStyle.bar,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Do scans again that are done.")] = False,
@@ -41,6 +42,7 @@ def bids(
                 model=model,
                 rule=rule.value,
                 segmentation=segmentation.value,
+                brain=brain,
                 device=device,
             )
 

@@ -21,6 +21,7 @@ from . import __version__
 from .detectors import ModelDetector, Rebuilder
 from .detectors.inpainting import InpaintingDetector
 from .detectors.load import STRIDE_MM, load_detector
+from .detectors.retreat import within_memory
 from .dicom import open_scan
 from .errors import Cancelled, FitError, SettingsError, WeightsError
 from .heatmap.incremental import MEMORY_MB
@@ -119,6 +120,8 @@ def detect(
             latent_steps=latent_steps,
             device=device,
         )
+        if stride_mm is not None and not detector.card.window_mm:
+            raise SettingsError(f"the model {detector.card.name} looks at no windows; leave --stride-mm away.")
         thresholds = detector.card.thresholds
         if detector.minmax != detector.card.minmax:
             if rule == "calibrated":
@@ -194,10 +197,10 @@ def _find(
     heating, reconstruction = part_of(progress, 0.0, 0.94), None
     with clock.stage("heatmap"):
         if reconstruct and isinstance(detector, Rebuilder):
-            heat, expected = detector.explained(prepared, progress=heating)
+            (heat, expected), detector = within_memory(detector, lambda d: d.explained(prepared, progress=heating))
             reconstruction = prepared.to_scan(prepared.in_scan_units(expected), "reconstruction")
         else:
-            heat = detector.heatmap(prepared, progress=heating)
+            heat, detector = within_memory(detector, lambda d: d.heatmap(prepared, progress=heating))
     report = _report(detector, prepared)
     with clock.stage("segment"):
         result = segment(

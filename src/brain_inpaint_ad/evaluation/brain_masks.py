@@ -24,9 +24,10 @@ from .tables import Row, Table
 
 SOURCES = ("ixi-heads", "brats")  # data sets with brain masks
 _NOTE = (
-    "Dice of the mask with the reference; missed, added: ml of the reference outside the mask, and the reverse; lesion kept: share "
-    "of the tumour inside the mask. ixi-heads: whole heads of 2 mm; the reference comes from DLMUSE, good but not manual. brats: "
-    "the scans show brain only, so extraction has nothing to take off and may only spoil; the reference is what is not background."
+    "Dice of the mask with the reference; missed, added: ml of the reference outside the mask, and the reverse; lesion kept: "
+    "share of the tumour inside the mask. ixi-heads: whole heads of 2 mm; the reference comes from DLMUSE, good but not "
+    "manual. brats: the scans show brain only, so extraction has nothing to take off and may only spoil; the reference is what "
+    "is not background."
 )
 
 

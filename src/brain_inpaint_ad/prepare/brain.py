@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
@@ -12,6 +14,7 @@ from ..progress import Progress, silent
 from ..volume import Array, Grid, Volume
 from .extraction import AUTO, extractor_of
 
+_LOG = logging.getLogger(__name__)
 MIN_BRAIN_ML, MAX_BRAIN_ML = 350.0, 2400.0  # an infant's to a very large adult's, brain stem and masks' margins included
 MIN_STRUCTURE = 0.16  # see _structure
 _COARSE_MM = 3.0
@@ -31,7 +34,13 @@ def find_brain(
     if extraction == AUTO and (brain := _already_extracted(scan)) is not None:
         return brain, "brain-only scan"
     name, extract = extractor_of(extraction)
-    brain = extract(scan, use_gpu=use_gpu, progress=progress)
+    try:
+        brain = extract(scan, use_gpu=use_gpu, progress=progress)
+    except MemoryError:
+        if not use_gpu:
+            raise
+        _LOG.warning("The GPU's memory was full; the brain is extracted on the CPU, which is slower.")
+        brain = extract(scan, use_gpu=False, progress=progress)
     _check_plausible(brain, scan, "brain extraction (T1 only)" if name == "deepbet" else f"brain extraction ({name})")
     if _structure(scan, brain) < MIN_STRUCTURE:
         raise NoBrainError(

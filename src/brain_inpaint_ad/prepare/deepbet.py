@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 
 from ..errors import NoBrainError
+from ..memory import full_memory_told
 from ..progress import Progress
 from ..volume import Array, Volume
 
@@ -21,7 +22,7 @@ def extract(scan: Volume, *, use_gpu: bool, progress: Progress) -> Array:
     affine = _RAS @ scan.grid.affine
     columns_first = np.ascontiguousarray(scan.array.transpose(2, 1, 0), dtype=np.float32)
     try:
-        with warnings.catch_warnings():
+        with full_memory_told(), warnings.catch_warnings():
             # deepbet's nets are TorchScript, whose reader torch calls deprecated: nothing a user can do about.
             warnings.filterwarnings("ignore", message=".*torch.jit.load", category=DeprecationWarning)
             _, found, _ = BrainExtraction(no_gpu=not use_gpu).run(nibabel.Nifti1Image(columns_first, affine))

@@ -15,6 +15,7 @@ from scipy import ndimage
 
 from ..errors import NoBrainError, WeightsError
 from ..io import resample
+from ..memory import full_memory_told
 from ..progress import Progress
 from ..volume import Array, Grid, Volume
 
@@ -40,7 +41,7 @@ def extract(scan: Volume, *, weights: Path, use_gpu: bool, progress: Progress) -
         raise NoBrainError(f"no brain was found in {scan.name}: it is dark nearly everywhere; give a mask with --mask.")
     head = np.ascontiguousarray(np.clip(values / top, 0, 1).transpose(2, 1, 0))  # as the network's axes: left first
     progress(0.0, "finding the brain (SynthStrip)")
-    with torch.inference_mode():
+    with full_memory_told(), torch.inference_mode():
         answer = network(torch.from_numpy(head)[None, None].to(next(network.parameters()).device))
     distance = np.ascontiguousarray(answer[0, 0].float().cpu().numpy().transpose(2, 1, 0))
     on_scan = resample(Volume(distance - FAR_MM, grid), scan.grid) + FAR_MM  # linear; FAR_MM where the field ends

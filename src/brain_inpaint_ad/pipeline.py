@@ -37,7 +37,7 @@ from .segmentation.felzenszwalb import felzenszwalb
 from .segmentation.recut import DEFAULT_SCALE
 from .segmentation.regions import check_kernel
 from .segmentation.select import SegmentSettings
-from .volume import Volume
+from .volume import Array, Volume
 from .weights.card import Card
 from .weights.store import DEFAULT_MODEL, WINDOW_MODEL, find_preview, model_for
 
@@ -195,9 +195,13 @@ def _find(
 ) -> Result:
     """From a prepared scan to its anomalies."""
     heating, reconstruction = part_of(progress, 0.0, 0.94), None
+
+    def explain(rebuilder: Rebuilder) -> tuple[Array, Array]:
+        return rebuilder.explained(prepared, progress=heating)
+
     with clock.stage("heatmap"):
         if reconstruct and isinstance(detector, Rebuilder):
-            (heat, expected), detector = within_memory(detector, lambda d: d.explained(prepared, progress=heating))
+            (heat, expected), detector = within_memory(detector, explain)
             reconstruction = prepared.to_scan(prepared.in_scan_units(expected), "reconstruction")
         else:
             heat, detector = within_memory(detector, lambda d: d.heatmap(prepared, progress=heating))

@@ -48,7 +48,8 @@ def is_plausible(found: sitk.Transform) -> bool:
 
     Not when it mirrors, stretches or shrinks an axis beyond SCALES, or turns by more than MOST_DEGREES.
     """
-    matrix = np.reshape(sitk.AffineTransform(found).GetMatrix(), (3, 3))
+    middle, *ends = (np.array(found.TransformPoint(point)) for point in [(0.0, 0.0, 0.0), *np.eye(3).tolist()])
+    matrix = np.stack([end - middle for end in ends], axis=1)  # whatever ITK wraps the affine transform into
     left, scales, right = np.linalg.svd(matrix)
     degrees = np.degrees(np.arccos(np.clip((np.trace(left @ right) - 1) / 2, -1, 1)))
     return bool(np.linalg.det(matrix) > 0 and SCALES[0] <= scales[2] and scales[0] <= SCALES[1] and degrees <= MOST_DEGREES)

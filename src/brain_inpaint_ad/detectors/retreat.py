@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import fields, is_dataclass, replace
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import torch
@@ -43,7 +44,8 @@ def within_memory(detector: _Detector, work: Callable[[_Detector], _Answer]) -> 
         except MemoryError as error:
             full = error
         finally:
-            _with(detector)  # whose network may have been moved to the CPU, and may be asked again
+            with suppress(torch.OutOfMemoryError):
+                _with(detector)  # whose network may have been moved to the CPU, and may be asked again
     raise full
 
 
@@ -59,9 +61,6 @@ def _tried(detector: _Detector, work: Callable[[_Detector], _Answer]) -> _Answer
 
 def _smaller(detector: _Detector) -> Iterator[tuple[_Detector, str]]:
     """With ever smaller batches, where the detector has any; at last on the CPU, with those of the beginning."""
-    if not is_dataclass(detector):
-        return
-    there = {field.name for field in fields(detector)}
     bound = float(getattr(detector, "memory_mb", 0.0))
     while bound / 4 >= LEAST_MB:
         bound /= 4
@@ -70,7 +69,8 @@ def _smaller(detector: _Detector) -> Iterator[tuple[_Detector, str]]:
     while batch > 1:
         batch //= 4
         yield _with(detector, batch=max(1, batch)), f"with smaller batches ({max(1, batch)} slices)"
-    if "device" in there and getattr(detector, "device").type != "cpu":  # noqa: B009 (a Detector need not have one)
+    device = getattr(detector, "device", None)  # baselines have none
+    if device is not None and device.type != "cpu":
         yield _with(detector, device=torch.device("cpu")), "on the CPU, which is slower"
 
 

@@ -96,6 +96,7 @@ def evaluate(
             left_out = {key: why for key, why in left_out.items() if key not in before} | unfit
             _write_rows(out, kept, left_out, made_by)
     rows = _sorted(kept)
+    _write_tables(out, rows, left_out)  # again: a killed run may have ended between the rows and them
     write_page(out / "report.html", rows, store, made_by)
     return rows
 
@@ -211,7 +212,11 @@ def _write_rows(out: Path, kept: dict[str, Row], left_out: dict[str, str], made_
     unfit = {"left_out": dict(sorted(left_out.items()))} if left_out else {}
     with write_atomically(out / "rows.json") as temporary:
         temporary.write_text(json.dumps({**made_by, **unfit, "rows": rows}, indent=1) + "\n", encoding="utf-8")
+    _write_tables(out, rows, left_out)
+
+
+def _write_tables(out: Path, rows: list[Row], left_out: dict[str, str]) -> None:
+    text = "\n\n".join(f"### {made.title}\n{made.note}\n\n{made.markdown()}" for made in all_tables(rows))
+    text += "".join(f"\n\nLeft out: {key} ({why.rstrip('.')})." for key, why in sorted(left_out.items()))
     with write_atomically(out / "table.md") as temporary:
-        text = "\n\n".join(f"### {made.title}\n{made.note}\n\n{made.markdown()}" for made in all_tables(rows))
-        text += "".join(f"\n\nLeft out: {key} ({why.rstrip('.')})." for key, why in unfit.get("left_out", {}).items())
         temporary.write_text(text, encoding="utf-8")

@@ -12,6 +12,8 @@ import gzip
 import json
 import logging
 import os
+import resource
+import signal
 import struct
 import sys
 import tempfile
@@ -181,7 +183,7 @@ def in_memory() -> str | None:
 
 
 def main() -> int:
-    """Try them, tell findings, and every thousand cases how far it is, so that a killed run counts as well."""
+    """Try them in child processes of up to 5,000 cases, so that one that dies is a finding, too; tell how far it is."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", type=int, required=True)
     parser.add_argument("--seed", type=int, default=1)
@@ -191,21 +193,44 @@ def main() -> int:
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
-    findings, began = [], time.process_time()
+    findings: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory(dir=in_memory()) as name:
-        fuzzer = Fuzzer(Path(name))
-        for number in range(words.first, words.cases):
-            kind = KINDS[number % len(KINDS)]
-            try:
-                fuzzer.run(kind, words.seed, number)
-            except Exception as error:
-                what = traceback.format_exc().splitlines()[-1]
-                findings.append({"kind": kind, "number": number, "error": type(error).__name__, "what": what[:300]})
-            if (number + 1) % 1000 == 0 or number + 1 == words.cases:
-                done = {"cases": number + 1 - words.first, "seed": words.seed, "first": words.first, "findings": findings}
-                done["cpu_seconds"] = round(time.process_time() - began, 1)
-                words.out.write_text(json.dumps(done, indent=1) + "\n")
+        fuzzer, number = Fuzzer(Path(name)), words.first
+        while number < words.cases:
+            number = _some(fuzzer, words.seed, number, min(words.cases, number + 5000), findings)
+            done = {"cases": number - words.first, "seed": words.seed, "first": words.first, "findings": findings}
+            used = resource.getrusage(resource.RUSAGE_CHILDREN)
+            done["cpu_seconds"] = round(used.ru_utime + used.ru_stime, 1)
+            words.out.write_text(json.dumps(done, indent=1) + "\n")
     return 1 if findings else 0
+
+
+def _some(fuzzer: Fuzzer, seed: int, first: int, stop: int, findings: list[dict[str, object]]) -> int:
+    """Cases `first` to `stop` in a child; returns the number of the next case."""
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        for number in range(first, stop):
+            signal.alarm(120)  # of a hang the process dies
+            os.write(write, f"{number}\n".encode())
+            try:
+                fuzzer.run(KINDS[number % len(KINDS)], seed, number)
+            except Exception as error:
+                what = " ".join(traceback.format_exc().splitlines()[-1].split())[:300]
+                os.write(write, f"{number} {type(error).__name__}: {what}\n".encode())
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as stream:
+        lines = [line.split(maxsplit=1) for line in stream]
+    _, status = os.waitpid(child, 0)
+    findings += [
+        {"number": int(line[0]), "kind": KINDS[int(line[0]) % len(KINDS)], "what": line[1]} for line in lines if line[1:]
+    ]
+    if not os.WIFSIGNALED(status):
+        return stop
+    last = int(lines[-1][0])
+    findings.append({"number": last, "kind": KINDS[last % len(KINDS)], "what": f"died of signal {os.WTERMSIG(status)}"})
+    return last + 1
 
 
 if __name__ == "__main__":

@@ -75,6 +75,7 @@ def test_the_smallest_damages_are_refused_or_read_as_well(suffix, seeds, tmp_pat
 FOUND = {
     "voxels of a .nii from byte 1e19 on": (".nii", [("put in head", 0.302734375, b"\0\0\0\0\0\0_")]),
     "a .mha whose voxels lie in a file with a zero byte in its name": (".mha", [("put in head", 0.734375, b"\0\0")]),
+    "a .mha of 1e20 dimensions": (".mha", [("insert in head", 0.06643452656, b"99999999999999999999")]),  # the process died
     "a .dcm with an unknown kind of value in a frame": (".dcm", [("insert in head", 0.5, b"\xff\xff")]),
 }
 

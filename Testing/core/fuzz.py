@@ -223,13 +223,11 @@ def _some(fuzzer: Fuzzer, seed: int, first: int, stop: int, findings: list[dict[
     with os.fdopen(read) as stream:
         lines = [line.split(maxsplit=1) for line in stream]
     _, status = os.waitpid(child, 0)
-    findings += [
-        {"number": int(line[0]), "kind": KINDS[int(line[0]) % len(KINDS)], "what": line[1]} for line in lines if line[1:]
-    ]
-    if not os.WIFSIGNALED(status):
-        return stop
+    told = [(int(line[0]), line[1].strip()) for line in lines if line[1:]]
     last = int(lines[-1][0])
-    findings.append({"number": last, "kind": KINDS[last % len(KINDS)], "what": f"died of signal {os.WTERMSIG(status)}"})
+    if os.WIFSIGNALED(status):
+        told.append((last, f"died of signal {os.WTERMSIG(status)}"))
+    findings += [{"number": number, "kind": KINDS[number % len(KINDS)], "what": what} for number, what in told]
     return last + 1
 
 

@@ -81,6 +81,13 @@ FOUND = {
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("kind", "seed", "number"), [(".dcm", 7, 1237), (".dcm", 7, 3262), (".dcm", 7, 5566)])
+def test_what_the_long_run_found_is_refused(kind, seed, number, a_fuzzer):
+    """An unknown kind of value, no columns, no frames: each once a traceback."""
+    a_fuzzer.run(kind, seed, number)
+
+
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("what", FOUND)
 def test_what_fuzzing_found_is_refused(what, seeds, tmp_path):
     suffix, list_of = FOUND[what]

@@ -201,7 +201,8 @@ def _find(
 
     with clock.stage("heatmap"):
         if reconstruct and isinstance(detector, Rebuilder):
-            (heat, expected), detector = within_memory(detector, explain)
+            explained = within_memory(detector, explain)
+            (heat, expected), detector = explained
             reconstruction = prepared.to_scan(prepared.in_scan_units(expected), "reconstruction")
         else:
             heat, detector = within_memory(detector, lambda d: d.heatmap(prepared, progress=heating))

@@ -277,7 +277,8 @@ def _doubted(prepared: Prepared) -> Prepared:
     doubts = mask_doubts(prepared.scan_brain, prepared.scan.grid)
     if doubts:
         _LOG.warning(
-            "The brain mask of %s (%s) may be wrong: %s; look at brain_mask.nii.gz, correct it and give it with --mask.",
+            "The brain mask of %s (%s) is unusual: %s; look at brain_mask.nii.gz, and if it is wrong, "
+            "correct it and give it with --mask.",
             Path(prepared.scan.name).name,
             prepared.brain_source,
             "; ".join(doubts),

@@ -53,7 +53,8 @@ def test_every_usable_scan_has_derivatives_and_the_others_a_reason(a_finished_da
     files = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
     folder = "sub-01/ses-a/anat/"
     names = ("heatmap.nii.gz", "dseg.nii.gz", "dseg.tsv", "findings.tsv", "overview.png", "report.json")
-    assert files == {"dataset_description.json", ".bidsignore", *(f"{folder}{NAME}_{name}" for name in names)}
+    mask = f"{folder}{NAME.removesuffix('anomaly')}brain_mask.nii.gz"
+    assert files == {"dataset_description.json", ".bidsignore", mask, *(f"{folder}{NAME}_{name}" for name in names)}
 
 
 def test_derivatives_say_what_they_are_and_lie_on_the_scans_grid(a_finished_dataset, a_coarse_scan):

@@ -120,7 +120,7 @@ def test_progress_lines_are_json_and_only_grow(a_finished_run):
 
 def test_only_the_results_are_there_when_a_run_has_ended(a_finished_run):
     _, out = a_finished_run
-    names = ["anomalies.nii.gz", "findings.csv", "heatmap.nii.gz", "overview.png", "report.json"]
+    names = ["anomalies.nii.gz", "brain_mask.nii.gz", "findings.csv", "heatmap.nii.gz", "overview.png", "report.json"]
     assert sorted(path.name for path in out.iterdir()) == names
     assert list(out.parent.iterdir()) == [out]  # its parent was made with it
     assert {Path(path).stat().st_mode & 0o777 for path in out.iterdir()} == {0o644}

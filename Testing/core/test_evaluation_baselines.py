@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 from brain_inpaint_ad.detectors.baselines import WITH_GROUP, departure
 from brain_inpaint_ad.detectors.healthy import HealthyGroup, build_group, centred_grid, features, features_of, local_mean
-from brain_inpaint_ad.detectors.register import carry, register
+from brain_inpaint_ad.detectors.register import carry, is_plausible, register
 from brain_inpaint_ad.errors import InputError
 from brain_inpaint_ad.io import resample
 from brain_inpaint_ad.phantom import Lesion, PhantomSettings, make_phantom
@@ -54,10 +54,30 @@ def test_a_moved_brain_is_brought_back(healthy_brains):
     moved_by.SetTranslation((6.0, -8.0, 3.0))
     moving = fixed.with_array(carry(fixed, fixed.grid, moved_by))
     found = register(fixed, moving)
+    assert is_plausible(found)
     inside = np.argwhere(image > 0)[::50]
     for point in fixed.grid.to_world(inside).tolist():
         # `moving` at p shows `fixed` at moved_by(p), so the way from fixed to moving undoes it
         assert np.linalg.norm(np.subtract(moved_by.TransformPoint(found.TransformPoint(point)), point)) < 4.0  # one voxel
+
+
+@pytest.mark.parametrize(
+    ("scale", "degrees", "is_head"),
+    [
+        ((1.0, 1.0, 1.0), 0, True),
+        ((0.7, 1.2, 0.9), 40, True),
+        ((-1.0, 1.0, 1.0), 0, False),
+        ((0.3, 1.0, 1.0), 0, False),
+        ((1.0, 2.0, 1.0), 10, False),
+        ((1.0, 1.0, 1.0), 90, False),
+    ],
+)
+def test_a_registration_that_stretches_mirrors_or_turns_a_head_too_far_is_not_believed(scale, degrees, is_head):
+    transform = sitk.AffineTransform(3)
+    transform.Scale(scale)
+    transform.Rotate(0, 1, np.radians(degrees))
+    transform.SetTranslation((30.0, -200.0, 5.0))
+    assert is_plausible(transform) == is_head
 
 
 def test_the_group_is_symmetric_and_its_components_are_orthonormal(a_group):

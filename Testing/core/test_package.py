@@ -65,7 +65,7 @@ def test_imports_point_down_only():
 
 
 def test_nothing_is_unpickled():
-    """torch.load reads checkpoints of one's own training only, and tensors only; models are safetensors."""
+    """torch.load reads checkpoints of one's own training and SynthStrip's file, tensors only; models are safetensors."""
     for path in SOURCE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):

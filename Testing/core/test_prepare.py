@@ -10,11 +10,30 @@ import brain_inpaint_ad as ad
 from brain_inpaint_ad.io import from_image, to_image
 from brain_inpaint_ad.phantom import PhantomSettings, make_phantom
 from brain_inpaint_ad.prepare import GridSettings, prepare
+from brain_inpaint_ad.prepare.bias import MOST_VOXELS, shrink_factors
 from brain_inpaint_ad.prepare.intensity import PERCENTILES, TARGETS, normalise
 from brain_inpaint_ad.prepare.modality import check_t1
 from brain_inpaint_ad.result import labels_to_scan
 
 COARSE = GridSettings(spacing_mm=4.0, rows=64, columns=48)
+
+
+@given(
+    st.lists(st.floats(0.2, 6.0), min_size=3, max_size=3),
+    st.lists(st.integers(1, 700), min_size=3, max_size=3),
+)
+def test_n4_never_works_on_more_voxels_than_its_bound(spacing, size):
+    factors = shrink_factors(spacing, size)
+    left = [voxels // factor for voxels, factor in zip(size, factors, strict=True)]
+    assert np.prod(left) <= MOST_VOXELS
+    assert all(n >= min(4, voxels) for n, voxels in zip(left, size, strict=True))
+    assert factors == shrink_factors(spacing, size)
+
+
+def test_a_brain_of_usual_size_is_shrunk_to_four_millimetres():
+    for spacing, expected in ((1.0, 4), (2.0, 2), (0.5, 8), (4.0, 1)):
+        size = [round(mm / spacing) for mm in (160, 200, 160)]
+        assert shrink_factors([spacing] * 3, size) == [expected] * 3
 
 
 @st.composite

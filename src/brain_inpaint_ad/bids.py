@@ -41,6 +41,7 @@ class BidsScan:
         return {
             "heatmap.nii.gz": f"{self.name}_desc-anomaly_heatmap.nii.gz",
             "anomalies.nii.gz": f"{self.name}_desc-anomaly_dseg.nii.gz",
+            "brain_mask.nii.gz": f"{self.name}_desc-brain_mask.nii.gz",
             "anomalies.tsv": f"{self.name}_desc-anomaly_dseg.tsv",
             "findings.csv": f"{self.name}_desc-anomaly_findings.tsv",
             "overview.png": f"{self.name}_desc-anomaly_overview.png",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import math
 import os
+import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -23,6 +24,8 @@ from .errors import FormatError, InputError
 
 _CHUNK = 1 << 16
 _NO_FILE_IS_LONGER = 2**53  # bytes; Python's seek knows nothing beyond 2**63
+_NDIMS = re.compile(rb"^[ \t]*NDims[ \t]*[=:]?(.*)$", re.MULTILINE)
+_META_DIMENSIONS = 10  # the most that MetaIO has room for
 _GZIP = b"\x1f\x8b"
 # By the size of the header (NIfTI-1, NIfTI-2): where a field is and what it holds.
 _NIFTI_FIELDS = {
@@ -167,6 +170,7 @@ def _nifti_problem(fields: dict[str, tuple[Any, ...]]) -> str | None:
 
 def _in_metaimage(path: Path) -> _Stored | None:
     head, start = _text_header(path, "=")
+    _check_dimensions(path, start)
     data = head.get("elementdatafile", "LIST")
     _check_inside(data, path)
     if data.startswith("LIST") or "%" in data or "headersize" in head or head.get("binarydata", "True") != "True":
@@ -174,6 +178,14 @@ def _in_metaimage(path: Path) -> _Stored | None:
     packing = "zlib" if head.get("compresseddata") == "True" else ""
     place = (path, start) if data == "LOCAL" else (path.parent / data, 0)
     return _Stored(*place, packing, _stated_length(path))
+
+
+def _check_dimensions(path: Path, start: int) -> None:
+    """Raises FormatError unless a MetaImage header states one small number of dimensions: of others ITK's reader dies."""
+    with path.open("rb") as stream:
+        stated = [line[1] for line in _NDIMS.finditer(stream.read(start))]
+    if len(stated) != 1 or not stated[0].strip().isdigit() or not 1 <= int(stated[0]) <= _META_DIMENSIONS:
+        raise FormatError(f"{path} does not state one number of dimensions (NDims, 1 to 10); copy or export it again.")
 
 
 def _in_nrrd(path: Path) -> _Stored | None:

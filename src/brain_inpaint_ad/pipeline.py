@@ -21,12 +21,15 @@ from . import __version__
 from .detectors import ModelDetector, Rebuilder
 from .detectors.inpainting import InpaintingDetector
 from .detectors.load import STRIDE_MM, load_detector
+from .detectors.retreat import within_memory
 from .dicom import open_scan
 from .errors import Cancelled, FitError, SettingsError, WeightsError
 from .heatmap.incremental import MEMORY_MB
 from .io import read_labels
 from .memory import MemoryBound, memory_bound
 from .prepare import Prepared, prepare
+from .prepare.doubts import mask_doubts
+from .prepare.extraction import AUTO, check_choice
 from .prepare.modality import check_t1
 from .progress import Progress, part_of, silent
 from .result import Result, check_threshold, segment
@@ -34,7 +37,7 @@ from .segmentation.felzenszwalb import felzenszwalb
 from .segmentation.recut import DEFAULT_SCALE
 from .segmentation.regions import check_kernel, possible_segmentations
 from .segmentation.select import SEGMENTATIONS, SegmentSettings
-from .volume import Volume
+from .volume import Array, Volume
 from .weights.card import Card
 from .weights.store import DEFAULT_MODEL, WINDOW_MODEL, find_preview, model_for
 
@@ -48,6 +51,7 @@ def detect(
     model: str | None = None,
     series: str | None = None,
     mask: str | os.PathLike[str] | Volume | None = None,
+    brain: str = AUTO,
     window_mm: float | None = None,
     stride_mm: float | None = None,
     scale: float | Literal["auto"] = 75.0,
@@ -73,7 +77,9 @@ def detect(
     where window_mm, stride_mm or engine is given, the published inpainting model: they are about its windows. It also stands
     in, with a warning, where the default cannot lay healthy brains over the scan. series: number or UID, where a DICOM folder
     holds several. mask: brain mask on the scan's grid; without it, a brain-only scan is recognised and a whole head goes
-    through deepbet. window_mm: must be a size the model has (default: the model's). stride_mm: multiple of the model's voxels
+    through deepbet. brain: instead of that, "deepbet", "hd-bet" (a program that must be installed) or the path of a SynthStrip
+    weights file; a mask comes first of all. A mask that looks wrong is logged as a warning.
+    window_mm: must be a size the model has (default: the model's). stride_mm: multiple of the model's voxels
     (default: 4). scale: "auto" lets the heatmap choose. sigma, min_size, min_volume_ml, rule, segmentation, median, erosion,
     min_voxels: see SegmentSettings; segmentation None: what the model's card says suits it, where it can be made. engine: see
     InpaintingDetector; "paper-strict" has no calibrated threshold. max_memory_mb: what the run may take (default: what is
@@ -101,6 +107,7 @@ def detect(
         min_voxels=min_voxels,
     )
     check_kernel(settings)
+    check_choice(brain)
     model = model_for(model, wants_windows=any(wish is not None for wish in (window_mm, stride_mm, engine)))
     bound = memory_bound(max_memory_mb)
     with clock.stage("load"):
@@ -113,6 +120,8 @@ def detect(
             latent_steps=latent_steps,
             device=device,
         )
+        if stride_mm is not None and not detector.card.window_mm:
+            raise SettingsError(f"the model {detector.card.name} looks at no windows; leave --stride-mm away.")
         thresholds = detector.card.thresholds
         asked, settings = settings, settings if segmentation else _suited(settings, detector.card)
         if detector.minmax != detector.card.minmax:
@@ -136,9 +145,11 @@ def detect(
             volume,
             mask=given,
             settings=detector.card.grid,
+            extraction=brain,
             use_gpu=detector.device.type == "cuda",
             progress=part_of(progress, 0.0, 0.1),
         )
+        prepared = _doubted(prepared)
         _check_modality(prepared, detector.card)
     begun = 0.1
     if previewer is not None and on_preview is not None:
@@ -192,13 +203,18 @@ def _find(
 ) -> Result:
     """From a prepared scan to its anomalies."""
     heating, reconstruction = part_of(progress, 0.0, 0.94), None
+
+    def explain(rebuilder: Rebuilder) -> tuple[Array, Array]:
+        return rebuilder.explained(prepared, progress=heating)
+
     with clock.stage("heatmap"):
         if reconstruct and isinstance(detector, Rebuilder):
-            heat, expected = detector.explained(prepared, progress=heating)
+            explained = within_memory(detector, explain)
+            (heat, expected), detector = explained
             reconstruction = prepared.to_scan(prepared.in_scan_units(expected), "reconstruction")
         else:
-            heat = detector.heatmap(prepared, progress=heating)
-    report = _report(detector, prepared.scan, brain_source=prepared.brain_source, brain_ml=_brain_ml(prepared))
+            heat, detector = within_memory(detector, lambda d: d.heatmap(prepared, progress=heating))
+    report = _report(detector, prepared)
     with clock.stage("segment"):
         result = segment(
             prepared,
@@ -264,16 +280,31 @@ def _check_modality(prepared: Prepared, card: Card) -> None:
         check_t1(prepared.image.array, prepared.brain, spacing_mm=card.spacing_mm, name=prepared.scan.name)
 
 
+def _doubted(prepared: Prepared) -> Prepared:
+    """With what looks wrong about its brain mask, told as one warning."""
+    doubts = mask_doubts(prepared.scan_brain, prepared.scan.grid)
+    if doubts:
+        _LOG.warning(
+            "The brain mask of %s (%s) is unusual: %s; look at brain_mask.nii.gz, and if it is wrong, "
+            "correct it and give it with --mask.",
+            Path(prepared.scan.name).name,
+            prepared.brain_source,
+            "; ".join(doubts),
+        )
+    return replace(prepared, doubts=tuple(doubts))
+
+
 def _brain_ml(prepared: Prepared) -> float:
     return float(round(prepared.scan_brain.sum() * prepared.scan.grid.voxel_mm3 / 1000, 1))
 
 
-def _report(detector: ModelDetector, scan: Volume, *, brain_source: str, brain_ml: float) -> dict[str, Any]:
+def _report(detector: ModelDetector, prepared: Prepared) -> dict[str, Any]:
     card = detector.card
+    brain = {"source": prepared.brain_source, "volume_ml": _brain_ml(prepared), "doubts": list(prepared.doubts)}
     return {
         "notice": "Research software; not a medical device.",
-        "scan": Path(scan.name).name,
-        "brain": {"source": brain_source, "volume_ml": brain_ml},
+        "scan": Path(prepared.scan.name).name,
+        "brain": brain,
         "model": {"name": card.name, "sha256": card.sha256},
         "heatmap": {
             "window_mm": card.window_mm,

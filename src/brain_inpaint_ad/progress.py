@@ -8,6 +8,10 @@ Progress = Callable[[float, str], None]
 """Called as `progress(fraction in [0, 1], short stage text)`; may raise `Cancelled`."""
 
 
+ITERATION = "iteration"
+"""How stages of training begin once there is something to save."""
+
+
 def silent(fraction: float, stage: str) -> None:
     """The progress of those who do not want to know."""
 

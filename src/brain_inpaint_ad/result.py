@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from .errors import InputError, OutputError, WeightsError
 from .files import folder_in_work, move_into_place, only_run_in
 from .findings import Finding, findings_csv, list_findings
@@ -24,8 +26,9 @@ from .segmentation.scale import choose_scale
 from .segmentation.select import SegmentSettings, select_anomalies, select_in_slice
 from .volume import Array, Grid, Volume
 
+MASK_FILE = "brain_mask.nii.gz"  # of the scan; corrected by hand it can be given back to `detect`
 OPTIONAL_FILES = ("reconstruction.nii.gz", "recut.npz", "anomalies.dcm")
-FILES = ("heatmap.nii.gz", "anomalies.nii.gz", "findings.csv", "report.json", "overview.png")
+FILES = ("heatmap.nii.gz", "anomalies.nii.gz", MASK_FILE, "findings.csv", "report.json", "overview.png")
 _NAMES = (*(name for name in FILES if name != "report.json"), *OPTIONAL_FILES, "report.json")  # see move_into_place
 
 
@@ -115,7 +118,7 @@ class Result:
     def save(
         self, folder: str | os.PathLike[str], *, overwrite: bool = False, recut: bool = False, dicom_seg: bool = False
     ) -> list[Path]:
-        """Write the five files of FILES, the reconstruction if there is one, and what is asked for: all or nothing.
+        """Write the files of FILES, the reconstruction if there is one, and what is asked for: all or nothing.
 
         recut: recut.npz; dicom_seg: anomalies.dcm, for scans from DICOM, unless nothing was found; it names the patient.
 
@@ -137,6 +140,7 @@ class Result:
 
         write_volume(self.heatmap, folder / "heatmap.nii.gz")
         write_volume(self.labelmap, folder / "anomalies.nii.gz")
+        write_volume(self.prepared.scan.with_array(self.prepared.scan_brain.astype(np.uint8), "brain mask"), folder / MASK_FILE)
         (folder / "findings.csv").write_text(findings_csv(self.findings), encoding="utf-8")
         (folder / "report.json").write_text(json.dumps(self.report, indent=2) + "\n", encoding="utf-8")
         if self.reconstruction is not None:

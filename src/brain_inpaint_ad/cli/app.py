@@ -17,6 +17,7 @@ from . import (
     detect,
     evaluate,
     evaluate_inpainting,
+    evaluate_masks,
     models,
     phantom,
     series,
@@ -47,6 +48,7 @@ app.command("calibrate")(calibrate.calibrate)
 app.command("compare")(compare.compare)
 app.command("evaluate")(evaluate.evaluate)
 app.command("evaluate-inpainting")(evaluate_inpainting.evaluate_inpainting)
+app.command("evaluate-masks")(evaluate_masks.evaluate_masks)
 app.command("benchmark")(benchmark.benchmark)
 app.add_typer(models.app, name="models")
 app.add_typer(train.app, name="train")

@@ -23,6 +23,7 @@ def bids(
     ] = None,
     rule: Annotated[Rule, typer.Option(help="As for detect.")] = Rule.calibrated,
     segmentation: Annotated[Segmentation | None, typer.Option(help="As for detect.")] = None,
+    brain: Annotated[str, typer.Option(help="As for detect.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     progress: Annotated[ProgressStyle, typer.Option(help="bar, jsonl or none.")] = ProgressStyle.bar,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Do scans again that are done.")] = False,
@@ -42,6 +43,7 @@ def bids(
                 model=model,
                 rule=rule.value,
                 segmentation=segmentation.value if segmentation else None,
+                brain=brain,
                 device=device,
             )
 

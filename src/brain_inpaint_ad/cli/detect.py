@@ -59,6 +59,13 @@ def detect(
         str | None, typer.Option(help="Number or UID of the series, where a DICOM folder holds several (see: series).")
     ] = None,
     mask: Annotated[Path | None, typer.Option(help="Brain mask on the scan's grid, > 0 inside.", readable=False)] = None,
+    brain: Annotated[
+        str,
+        typer.Option(
+            help="What finds the brain where no --mask is given: auto (brain-only scans as they are, else deepbet), deepbet, "
+            "hd-bet (a program of its own) or the path of SynthStrip's weights (.pt)."
+        ),
+    ] = "auto",
     window_mm: Annotated[
         float | None, typer.Option(help="Side of the erased window in mm; a size the model has. [default: the model's]")
     ] = None,
@@ -146,6 +153,7 @@ def detect(
                 model=model,
                 series=series,
                 mask=mask,
+                brain=brain,
                 window_mm=window_mm,
                 stride_mm=stride_mm,
                 scale=scale,

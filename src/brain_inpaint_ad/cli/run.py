@@ -37,21 +37,27 @@ class ProgressStyle(StrEnum):
 
 
 def run(
-    work: Callable[[Progress], _Answer], style: ProgressStyle = ProgressStyle.bar, *, patience_s: float = _PATIENCE_S
+    work: Callable[[Progress], _Answer],
+    style: ProgressStyle = ProgressStyle.bar,
+    *,
+    patience_s: float = _PATIENCE_S,
+    patient_in: str = "",
 ) -> _Answer:
     """Do `work(progress)`; on a refusal print its sentence and leave with 1, on Ctrl-C or SIGTERM with 130.
 
     The work runs in a thread, so that a signal is answered while a library is busy in C. If the work does not come to its
-    next progress call in time, the process ends there and then: results are moved into place only when they are whole.
-    It ends so also when the work did stop: an interpreter that is importing in another thread takes its time to leave.
+    next progress call in time (half a second; patience_s where the stage begins with `patient_in`), the process ends there
+    and then: results are moved into place only when they are whole. It ends so also when the work did stop: an interpreter
+    that is importing in another thread takes its time to leave.
     """
     cancelled = threading.Event()
     outcome: list[_Answer | BaseException] = []
+    stage = [""]
 
     def target() -> None:
         try:
             with full_memory_told(), _reporter(style) as report:
-                outcome.append(work(_cancellable(report, cancelled)))
+                outcome.append(work(_cancellable(report, cancelled, stage)))
         except BaseException as error:
             outcome.append(error)
 
@@ -60,7 +66,8 @@ def run(
         thread.start()
         while thread.is_alive() and not cancelled.is_set():
             thread.join(0.1)
-        thread.join(patience_s if cancelled.is_set() else None)
+        patience = patience_s if stage[0].startswith(patient_in) else _PATIENCE_S
+        thread.join(patience if cancelled.is_set() else None)
     if not outcome or (cancelled.is_set() and isinstance(outcome[0], Cancelled)):
         _leave_at_once()
     return _answer(outcome[0])
@@ -107,8 +114,11 @@ def _sentence(text: str) -> str:
     return text.rstrip(".") + "."
 
 
-def _cancellable(report: Progress, cancelled: threading.Event) -> Progress:
+def _cancellable(report: Progress, cancelled: threading.Event, last: list[str]) -> Progress:
+    """last: gets the latest stage, its only item."""
+
     def progress(fraction: float, stage: str) -> None:
+        last[0] = stage
         if cancelled.is_set() and fraction < 1:  # whoever reports 1 has finished, and the results are there
             raise Cancelled("cancelled")
         report(fraction, stage)

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from ..files import only_run_in
-from ..progress import Progress
+from ..progress import ITERATION, Progress
 from .run import ProgressStyle, run
 
 SAVE_PATIENCE_S = 30.0  # one iteration to its end, and its checkpoint
@@ -80,7 +80,7 @@ def inpainting(
                 progress=report,
             )
 
-    done = run(work, progress, patience_s=SAVE_PATIENCE_S)
+    done = run(work, progress, patience_s=SAVE_PATIENCE_S, patient_in=ITERATION)
     if progress is not ProgressStyle.jsonl:
         typer.echo(f"{done} iterations done; weights are in {out}/generator.safetensors; next: brain-inpaint-ad calibrate.")
 
@@ -130,7 +130,7 @@ def loss_predictor(
                 progress=report,
             )
 
-    done = run(work, progress, patience_s=SAVE_PATIENCE_S)
+    done = run(work, progress, patience_s=SAVE_PATIENCE_S, patient_in=ITERATION)
     if progress is not ProgressStyle.jsonl:
         typer.echo(f"{done} iterations done; weights are in {out}/predictor.safetensors; next: brain-inpaint-ad calibrate.")
 
@@ -142,6 +142,6 @@ def run_alone(work: Callable[[Progress], int], out: Path, progress: ProgressStyl
         with only_run_in(out):
             return work(report)
 
-    done = run(locked, progress, patience_s=SAVE_PATIENCE_S)
+    done = run(locked, progress, patience_s=SAVE_PATIENCE_S, patient_in=ITERATION)
     if progress is not ProgressStyle.jsonl:
         typer.echo(f"{done} iterations done; weights are in {out}/model.safetensors; next: brain-inpaint-ad calibrate.")

@@ -15,7 +15,7 @@ from ..errors import FitError, InputError
 from ..prepare import Prepared
 from ..progress import Progress, part_of, silent
 from ..volume import Array, Grid, Volume
-from .register import carry, register
+from .register import carry, is_plausible, register
 
 FEATURES = ("level", "texture")
 LEVEL_MM = 2.0  # standard deviation of the Gaussian under which the mean intensity is taken
@@ -153,6 +153,11 @@ def align(group: HealthyGroup, image: Volume) -> Aligned:
         back = there.GetInverse()
     except RuntimeError as error:  # ITK's only kind
         raise FitError(f"healthy brains cannot be laid over {image.name}: check its orientation and brain mask.") from error
+    if not is_plausible(there):
+        raise FitError(
+            f"{image.name} does not look like the healthy brains (they fit only when stretched or turned as no head is): check "
+            "orientation and brain mask, or choose a model that compares with none."
+        )
     means, spreads = (
         np.stack([carry(group.template.with_array(part), image.grid, back) for part in maps])
         for maps in (group.mean, group.spread)

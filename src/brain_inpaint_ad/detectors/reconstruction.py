@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from ..volume import Array
 from ..weights.card import Card
 from .latent import SearchSettings, search_slices
 
-_BATCH = 16  # slices in work at once
+BATCH = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +24,14 @@ class ReconstructionDetector:
     """A network on its device, and how it comes from x to x̂.
 
     network: slices (n, 1, rows, columns) to slices, in one pass; or, where `search` is given, a GAN whose z is searched for.
+    batch: slices in work at once; a search takes twice as many.
     """
 
     network: nn.Module
     card: Card
     device: torch.device
     search: SearchSettings | None = None
+    batch: int = BATCH
 
     def __post_init__(self) -> None:
         self.network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -69,15 +71,16 @@ class ReconstructionDetector:
 
     def _rebuilt(self, image: Tensor, progress: Progress) -> Tensor:
         if isinstance(self.network, Gan) and self.search is not None:
-            return search_slices(self.network, image, self.search, progress=progress)
-        return rebuild_slices(self.network, image, progress=progress)
+            search = replace(self.search, batch=min(self.search.batch, 2 * self.batch))  # 32 unless memory is short
+            return search_slices(self.network, image, search, progress=progress)
+        return rebuild_slices(self.network, image, batch=self.batch, progress=progress)
 
 
-def rebuild_slices(network: nn.Module, image: Tensor, *, progress: Progress = silent) -> Tensor:
+def rebuild_slices(network: nn.Module, image: Tensor, *, batch: int = BATCH, progress: Progress = silent) -> Tensor:
     """What an autoencoder in evaluation mode makes of slices (n, rows, columns): float32 of the same shape."""
     rebuilt = torch.zeros_like(image, dtype=torch.float32)
     with torch.inference_mode(), autocast(image.device):
-        for begin in range(0, len(image), _BATCH):
+        for begin in range(0, len(image), batch):
             progress(begin / len(image), "rebuilding slices")
-            rebuilt[begin : begin + _BATCH] = network(image[begin : begin + _BATCH, None]).float()[:, 0]
+            rebuilt[begin : begin + batch] = network(image[begin : begin + batch, None]).float()[:, 0]
     return rebuilt

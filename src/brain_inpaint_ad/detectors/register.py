@@ -15,6 +15,8 @@ SHRINK = (4, 2)  # coarse, then fine: 8 and 4 mm on the 2 mm model grid
 SMOOTH_MM = (8.0, 4.0)
 ITERATIONS = 100  # at most, at each of the two
 LEAST_STEP = 1e-3
+SCALES = (0.5, 1.8)  # of a head against the mean adult, along its own axes; infants have 0.6
+MOST_DEGREES = 60.0
 _THREADS = 2  # the last digits depend on it
 
 
@@ -39,6 +41,18 @@ def register(fixed: Volume, moving: Volume) -> sitk.Transform:
     with _fixed_threads():
         found: sitk.Transform = method.Execute(target, source)
     return found
+
+
+def is_plausible(found: sitk.Transform) -> bool:
+    """Whether an affine transform could lay one head over another.
+
+    Not when it mirrors, stretches or shrinks an axis beyond SCALES, or turns by more than MOST_DEGREES.
+    """
+    middle, *ends = (np.array(found.TransformPoint(point)) for point in [(0.0, 0.0, 0.0), *np.eye(3).tolist()])
+    matrix = np.stack([end - middle for end in ends], axis=1)  # whatever ITK wraps the affine transform into
+    left, scales, right = np.linalg.svd(matrix)
+    degrees = np.degrees(np.arccos(np.clip((np.trace(left @ right) - 1) / 2, -1, 1)))
+    return bool(np.linalg.det(matrix) > 0 and SCALES[0] <= scales[2] and scales[0] <= SCALES[1] and degrees <= MOST_DEGREES)
 
 
 def carry(values: Volume, grid: Grid, transform: sitk.Transform) -> Array:

@@ -61,6 +61,8 @@ def _frames(header: Dataset, path: Path) -> Iterator[Frame]:
         yield _frame(header, path, 0, [header])
         return
     shared = list(header.get("SharedFunctionalGroupsSequence") or [])
+    if not len(per_frame):
+        raise FormatError(f"{path} is a damaged DICOM file (it says of no image where it lies); copy or export it again.")
     for number, groups in enumerate(per_frame):
         yield _frame(header, path, number, [inner for groups_of in (groups, *shared) for inner in _opened(groups_of)])
 

@@ -72,6 +72,8 @@ def _read_header(file: Path) -> Dataset:
         header = pydicom.dcmread(file, stop_before_pixels=True)
         for name in ("Rows", "Columns", "NumberOfFrames", "SeriesNumber"):  # parsed now, where damage is told apart
             int(header.get(name) or 0)
+        for name in ("Modality", "SeriesInstanceUID", "SeriesDescription", "SOPClassUID"):
+            str(header.get(name))
         return header
     except OSError as error:
         raise FormatError(f"{file} may not be read ({error.strerror}); check its permissions.") from error
@@ -83,9 +85,10 @@ def _is_image(header: Dataset, file: Path) -> bool:
     """Raises FormatError for an image that was cut before its size: it would be missing from its series without a word."""
     if str(header.get("Modality", "")) in _NO_SCANS:
         return False
-    if "Rows" not in header and _should_be_image(header):
+    has_size = "Rows" in header and "Columns" in header
+    if not has_size and _should_be_image(header):
         raise FormatError(f"{file} is a damaged DICOM file (it does not say how large its image is); copy or export it again.")
-    return "Rows" in header
+    return has_size
 
 
 def _should_be_image(header: Dataset) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import numpy as np
 from ..detectors import Detector
 from ..detectors.baselines import IntensityDetector
 from ..detectors.load import load_detector
-from ..errors import InputError
+from ..detectors.retreat import heat_within_memory
+from ..errors import FitError, InputError
 from ..io import read_scan
 from ..prepare import Prepared, prepare
 from ..progress import Progress, part_of, silent
@@ -25,6 +27,7 @@ from ..weights.folders import find_model
 from ..weights.store import with_thresholds, write_card
 from .thresholds import SHARES, pooled, region_heats, threshold_for
 
+_LOG = logging.getLogger(__name__)
 _INTENSITY = "intensity"
 
 
@@ -42,7 +45,7 @@ def calibrate(
 
     skip: scans to leave out, for example because a table will report on them; stride_mm: as `detect` will be run. Writes the
     card; returns it. Thresholds for volumes need numba, and are left out without it. A network with several window sizes
-    gets thresholds for each.
+    gets thresholds for each. Scans that healthy brains do not fit are left out with a warning and named in the card.
     """
     card = load_detector(model, stride_mm=stride_mm, device=device).card
     detectors = {
@@ -55,19 +58,31 @@ def calibrate(
     if learned:
         raise InputError(f"{min(learned)} was trained on; calibrate on scans the model has never seen.")
     cuts: dict[float | str, dict[str, list[Regions]]] = {}
+    left_out: dict[str, str] = {}
     for done, subject in enumerate(chosen):
         part = part_of(progress, done / len(chosen), (done + 1) / len(chosen))
         prepared = prepare(read_scan(subject.path), settings=card.grid)
         heaters: list[tuple[float | str, Detector]] = [*detectors.items(), (_INTENSITY, IntensityDetector())]
-        for number, (name, heater) in enumerate(heaters):
-            heat = heater.heatmap(prepared, progress=part_of(part, number / len(heaters), (number + 1) / len(heaters)))
+        try:
+            heats = [
+                (name, heat_within_memory(heater, prepared, progress=part_of(part, n / len(heaters), (n + 1) / len(heaters))))
+                for n, (name, heater) in enumerate(heaters)
+            ]
+        except FitError as error:
+            _LOG.warning("%s was left out: %s", subject.name, error)
+            left_out[subject.name] = str(error)
+            continue
+        for name, heat in heats:
             for segmentation in possible_segmentations():
                 cuts.setdefault(name, {}).setdefault(segmentation, []).append(_regions(prepared, heat, segmentation))
+    if len(left_out) == len(chosen):
+        raise InputError(f"no scan is left to calibrate on: {next(iter(left_out.values()))}")
     calibrated = card
     for size in detectors:
         thresholds = _thresholds(cuts[size])
         healthy: dict[str, Any] = {
-            "scans": [subject.name for subject in chosen],
+            "scans": [subject.name for subject in chosen if subject.name not in left_out],
+            "left_out": left_out,
             "stride_mm": detectors[size].stride_mm,
             "intensity_baseline_thresholds": _thresholds(cuts[_INTENSITY]),
             **_let_through(cuts[size]["slices"], thresholds[threshold_name("slices")], card.spacing_mm**3),

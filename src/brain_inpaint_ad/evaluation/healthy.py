@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -12,7 +13,8 @@ import numpy as np
 
 from ..detectors import Detector
 from ..detectors.healthy import HealthyGroup, build_group, centred_grid
-from ..errors import InputError
+from ..detectors.retreat import heat_within_memory
+from ..errors import FitError, InputError
 from ..files import digest_of
 from ..io import read_scan
 from ..prepare import PREPARATION, GridSettings, Prepared, prepare
@@ -27,6 +29,7 @@ from ..volume import Array, Volume
 from .store import Store
 from .thresholds import SHARES, RegionHeats, pooled, region_heats, threshold_for
 
+_LOG = logging.getLogger(__name__)
 GROUP_VERSION = 1  # goes up when the same scans would give other statistics
 _TAIL = 0.3  # the hottest share of a scan's voxels that is kept one by one
 
@@ -62,7 +65,12 @@ class HealthyFolder:
         scans = {}
         for done, subject in enumerate(subjects):
             part = part_of(progress, done / len(subjects), (done + 1) / len(subjects))
-            scans[subject.name] = self._heats_of(subject, detector, identity, part)
+            try:
+                scans[subject.name] = self._heats_of(subject, detector, identity, part)
+            except FitError as error:
+                _LOG.warning("%s was left out of the thresholds: %s", subject.name, error)
+        if not scans:
+            raise InputError(f"healthy brains fit none of the validation scans below {self.folder}; check them.")
         return HealthyHeats(scans)
 
     def _of_split(self, split: str) -> list[Subject]:
@@ -92,7 +100,7 @@ class HealthyFolder:
 
         def make() -> dict[str, Array]:
             prepared = self._prepared(subject)
-            heat = detector.heatmap(prepared, progress=progress)
+            heat = heat_within_memory(detector, prepared, progress=progress)
             rules = {"voxels": voxel_heats(heat[prepared.brain]), **_regions_by_segmentation(prepared, heat)}
             return {f"{rule}.{name}": value for rule, heats in rules.items() for name, value in _arrays(heats).items()}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from .. import __version__
 from ..detectors.load import load_detector
-from ..errors import InputError, OutputError, SettingsError
+from ..errors import FitError, InputError, OutputError, SettingsError
 from ..files import write_atomically
 from ..prepare import PREPARATION, GridSettings
 from ..progress import Progress, part_of, silent
@@ -27,6 +28,7 @@ from .tables import Row, all_tables, main_table
 
 __all__ = ["check_names", "evaluate", "table"]
 
+_LOG = logging.getLogger(__name__)
 METRICS = 3  # goes up whenever the same heat would be scored otherwise: rows of before are computed again
 
 
@@ -73,7 +75,7 @@ def evaluate(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{out} cannot be made ({error.strerror}); choose another --out folder.") from error
-    kept = read_rows(out)
+    kept, left_out = read_rows(out), read_left_out(out)
     store = Store(cache or out / "cache")
     detectors = [load_detector(model, stride_mm=stride_mm, device=device) for model in models]
     check_names(detectors)
@@ -85,11 +87,16 @@ def evaluate(
     first = 0.5 if folder else 0.0
     for done, case in enumerate(cases):
         part = part_of(progress, first + (1 - first) * done / len(cases), first + (1 - first) * (done + 1) / len(cases))
-        new = list(_score_case(case, run, kept, progress=part))
-        if new:
-            kept.update({row["key"]: row for row in new})
-            _write_rows(out, kept, made_by)
+        here = f"{dataset}/{split}/{case.name}/"
+        before = {key: why for key, why in left_out.items() if key.startswith(here)}
+        unfit: dict[str, str] = {}
+        new = list(_score_case(case, run, kept, unfit, progress=part))
+        if new or unfit != before:
+            kept = {key: row for key, row in kept.items() if key not in unfit} | {row["key"]: row for row in new}
+            left_out = {key: why for key, why in left_out.items() if key not in before} | unfit
+            _write_rows(out, kept, left_out, made_by)
     rows = _sorted(kept)
+    _write_tables(out, rows, left_out)  # again: a killed run may have ended between the rows and them
     write_page(out / "report.html", rows, store, made_by)
     return rows
 
@@ -110,8 +117,11 @@ def _baselines(names: list[str] | None, healthy: Path | None) -> list[str]:
     return names
 
 
-def _score_case(case: Case, run: Run, kept: dict[str, Row], *, progress: Progress) -> Iterator[Row]:
-    """Rows that are not kept yet: of the contenders, each in the segmentations it has thresholds for, and of the controls."""
+def _score_case(case: Case, run: Run, kept: dict[str, Row], unfit: dict[str, str], *, progress: Progress) -> Iterator[Row]:
+    """Rows that are not kept yet: of the contenders, each in the segmentations it has thresholds for, and of the controls.
+
+    unfit: gets the keys of rows that cannot be, because healthy brains do not fit the scan, and why.
+    """
     opened: dict[GridSettings, Opened] = {}  # a scan is prepared once per grid
 
     def on(grid: GridSettings) -> Opened:
@@ -125,7 +135,12 @@ def _score_case(case: Case, run: Run, kept: dict[str, Row], *, progress: Progres
         wanted = [row for row in rows if not _is_kept(row, kept)]
         if wanted:
             part = part_of(progress, number / len(run.contenders), (number + 1) / len(run.contenders))
-            heat, seconds = heat_of(case, on(contender.grid), contender, run.store, progress=part)
+            try:
+                heat, seconds = heat_of(case, on(contender.grid), contender, run.store, progress=part)
+            except FitError as error:
+                _LOG.warning("%s was left out: %s", case.name, error)
+                unfit.update({row["key"]: str(error) for row in rows})
+                continue
             scorer = CaseScorer(on(contender.grid), heat, thresholds)
             for row in wanted:
                 scored = scorer.score(row["segmentation"])
@@ -182,14 +197,26 @@ def read_rows(out: Path) -> dict[str, Row]:
         raise InputError(f"{path} is damaged; move it away to start again.") from error
 
 
+def read_left_out(out: Path) -> dict[str, str]:
+    """By key, rows that could not be, and why, of what rows.json in `out` tells. A damaged file: see `read_rows`."""
+    path = out / "rows.json"
+    return dict(json.loads(path.read_text(encoding="utf-8")).get("left_out", {})) if path.exists() else {}
+
+
 def _sorted(kept: dict[str, Row]) -> list[Row]:
     return sorted(kept.values(), key=lambda row: (row["dataset"], row["split"], row["detector"], row["case"]))
 
 
-def _write_rows(out: Path, kept: dict[str, Row], made_by: dict[str, str]) -> None:
+def _write_rows(out: Path, kept: dict[str, Row], left_out: dict[str, str], made_by: dict[str, str]) -> None:
     rows = _sorted(kept)
+    unfit = {"left_out": dict(sorted(left_out.items()))} if left_out else {}
     with write_atomically(out / "rows.json") as temporary:
-        temporary.write_text(json.dumps({**made_by, "rows": rows}, indent=1) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps({**made_by, **unfit, "rows": rows}, indent=1) + "\n", encoding="utf-8")
+    _write_tables(out, rows, left_out)
+
+
+def _write_tables(out: Path, rows: list[Row], left_out: dict[str, str]) -> None:
+    text = "\n\n".join(f"### {made.title}\n{made.note}\n\n{made.markdown()}" for made in all_tables(rows))
+    text += "".join(f"\n\nLeft out: {key} ({why.rstrip('.')})." for key, why in sorted(left_out.items()))
     with write_atomically(out / "table.md") as temporary:
-        text = "\n\n".join(f"### {made.title}\n{made.note}\n\n{made.markdown()}" for made in all_tables(rows))
         temporary.write_text(text, encoding="utf-8")

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..detectors.retreat import heat_within_memory
 from ..errors import GeometryError
 from ..files import digest_of
 from ..io import read_labels, read_scan, resample
@@ -74,7 +75,7 @@ def heat_of(case: Case, opened: Opened, contender: Contender, store: Store, *, p
 
     def make() -> dict[str, Array]:
         started = time.perf_counter()
-        heat = contender.detector.heatmap(opened.prepared, progress=progress)
+        heat = heat_within_memory(contender.detector, opened.prepared, progress=progress)
         return {"heat": heat, "seconds": np.asarray(time.perf_counter() - started)}
 
     made_from = {"scan_sha256": digest_of(case.scan), "detector": contender.identity, "preparation": PREPARATION}

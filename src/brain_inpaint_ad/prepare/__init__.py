@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..io import resample
-from ..progress import Progress, silent
+from ..progress import Progress, part_of, silent
 from ..volume import Array, Volume
 from .bias import box_around, correct_bias
 from .brain import find_brain
+from .extraction import AUTO
 from .grid import GridSettings, mask_to_grid, model_grid, to_model_grid
 from .intensity import TARGETS, landmarks, scaled, unscaled
 
@@ -26,7 +27,7 @@ class Prepared:
     image: float32 in [0, 1], 0 outside the brain, and brain: bool, both (slices, rows, columns) on the model grid;
     scan and scan_brain: the original and its brain mask on the scan's own grid; brain_source: how the mask was found;
     landmarks: the scan's intensities, without its bias field, that became 0, intensity.TARGETS and 1; five, ascending (default:
-    themselves, for images that come from no scan).
+    themselves, for images that come from no scan); doubts: of `mask_doubts`, where somebody looked.
     """
 
     image: Volume
@@ -35,6 +36,7 @@ class Prepared:
     scan_brain: Array
     brain_source: str
     landmarks: tuple[float, ...] = (0.0, *TARGETS, 1.0)
+    doubts: tuple[str, ...] = ()
 
     def in_scan_units(self, image: Array) -> Array:
         """Values as `self.image` has them, [0, 1], to intensities of the bias-corrected scan; float32, 0 outside the brain."""
@@ -59,16 +61,18 @@ def prepare(
     *,
     mask: Volume | None = None,
     settings: GridSettings | None = None,
+    extraction: str = AUTO,
     use_gpu: bool = False,
     progress: Progress = silent,
 ) -> Prepared:
     """Brain mask, bias field, model grid, intensity: in this order.
 
-    scan: any orientation and spacing. mask: > 0 inside the brain, on the scan's grid. use_gpu: for brain extraction.
+    scan: any orientation and spacing. mask: > 0 inside the brain, on the scan's grid. extraction: for scans without a mask, see
+    extraction.extractor_of; use_gpu: for it.
     Raises InputError and its kin when there is no usable brain.
     """
     progress(0.0, "finding the brain")
-    brain, source = find_brain(scan, mask=mask, use_gpu=use_gpu)
+    brain, source = find_brain(scan, mask=mask, extraction=extraction, use_gpu=use_gpu, progress=part_of(progress, 0.0, 0.5))
     progress(0.5, "correcting the bias field")
     corrected = scan.with_array(correct_bias(scan, brain))
     progress(0.9, "resampling")

@@ -1,8 +1,8 @@
-"""Where the brain is: a mask the user gives, a scan that holds only brain, or deepbet (Fisch 2024, T1 only)."""
+"""Where the brain is: a mask the user gives, a scan that holds only brain, or what a brain extraction draws."""
 
 from __future__ import annotations
 
-import warnings
+import logging
 
 import numpy as np
 import SimpleITK as sitk
@@ -10,25 +10,44 @@ from scipy import ndimage
 
 from ..errors import GeometryError, InputError, NoBrainError
 from ..io import to_image
+from ..progress import Progress, silent
 from ..volume import Array, Grid, Volume
+from .extraction import AUTO, extractor_of
 
+_LOG = logging.getLogger(__name__)
 MIN_BRAIN_ML, MAX_BRAIN_ML = 350.0, 2400.0  # an infant's to a very large adult's, brain stem and masks' margins included
 MIN_STRUCTURE = 0.16  # see _structure
 _COARSE_MM = 3.0
 _FEATURES_MM = (4.0, 15.0)  # standard deviations of the Gaussians between which features are measured
-_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])  # LPS to RAS
 
 
-def find_brain(scan: Volume, *, mask: Volume | None = None, use_gpu: bool = False) -> tuple[Array, str]:
-    """Brain mask on the scan's grid and where it comes from: "given", "brain-only scan" or "deepbet".
+def find_brain(
+    scan: Volume, *, mask: Volume | None = None, extraction: str = AUTO, use_gpu: bool = False, progress: Progress = silent
+) -> tuple[Array, str]:
+    """Brain mask on the scan's grid and where it comes from: "given", "brain-only scan" or the name of the extraction.
 
-    Raises GeometryError (mask on another grid) or NoBrainError.
+    extraction: see extraction.extractor_of; one that is named is used for brain-only scans, too.
+    Raises GeometryError (mask on another grid), NoBrainError, and what the extraction raises.
     """
     if mask is not None:
         return _given(mask, scan), "given"
-    if (brain := _already_extracted(scan)) is not None:
+    if extraction == AUTO and (brain := _already_extracted(scan)) is not None:
         return brain, "brain-only scan"
-    return _extract(scan, use_gpu=use_gpu), "deepbet"
+    name, extract = extractor_of(extraction)
+    try:
+        brain = extract(scan, use_gpu=use_gpu, progress=progress)
+    except MemoryError:
+        if not use_gpu:
+            raise
+        _LOG.warning("The GPU's memory was full; the brain is extracted on the CPU, which is slower.")
+        brain = extract(scan, use_gpu=False, progress=progress)
+    _check_plausible(brain, scan, "brain extraction (T1 only)" if name == "deepbet" else f"brain extraction ({name})")
+    if _structure(scan, brain) < MIN_STRUCTURE:
+        raise NoBrainError(
+            f"nothing in {scan.name} looks like a brain: it shows noise or one even material; "
+            "if it does show a brain, give its mask with --mask."
+        )
+    return brain, name
 
 
 def _given(mask: Volume, scan: Volume) -> Array:
@@ -56,32 +75,6 @@ def _already_extracted(scan: Volume) -> Array | None:
     if not MIN_BRAIN_ML <= volume_ml <= MAX_BRAIN_ML:
         return None
     return brain if _structure(scan, brain) >= MIN_STRUCTURE else None
-
-
-def _extract(scan: Volume, *, use_gpu: bool) -> Array:
-    import nibabel
-    from deepbet import BrainExtraction
-
-    affine = _RAS @ scan.grid.affine
-    columns_first = np.ascontiguousarray(scan.array.transpose(2, 1, 0), dtype=np.float32)
-    try:
-        with warnings.catch_warnings():
-            # deepbet's nets are TorchScript, whose reader torch calls deprecated: nothing a user can do about.
-            warnings.filterwarnings("ignore", message=".*torch.jit.load", category=DeprecationWarning)
-            _, found, _ = BrainExtraction(no_gpu=not use_gpu).run(nibabel.Nifti1Image(columns_first, affine))
-    except (AssertionError, ValueError, RuntimeError, IndexError) as error:  # how deepbet says "no brain"
-        raise NoBrainError(
-            f"no brain was found in {scan.name}: brain extraction (T1 only) failed; "
-            "if it does show a brain, give its mask with --mask."
-        ) from error
-    brain = np.asarray(found.dataobj).astype(bool).transpose(2, 1, 0)
-    _check_plausible(brain, scan, "brain extraction (T1 only)")
-    if _structure(scan, brain) < MIN_STRUCTURE:
-        raise NoBrainError(
-            f"nothing in {scan.name} looks like a brain: it shows noise or one even material; "
-            "if it does show a brain, give its mask with --mask."
-        )
-    return brain
 
 
 def _check_plausible(brain: Array, scan: Volume, source: str) -> None:

@@ -18,7 +18,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..errors import Cancelled, SettingsError, TrainingError
 from ..files import write_atomically
-from ..progress import Progress, silent
+from ..progress import ITERATION, Progress, silent
 
 CHECKPOINT = "checkpoint.pt"
 AVERAGED = 0.998  # what stays of a running mean after an iteration
@@ -75,10 +75,11 @@ def run(
     iteration = load(state, folder / CHECKPOINT) if (folder / CHECKPOINT).exists() else 0
     deadline = time.monotonic() + 60 * settings.max_minutes if settings.max_minutes is not None else float("inf")
     try:
+        progress(iteration / settings.iterations, f"{ITERATION} {iteration} of {settings.iterations}")
         while iteration < settings.iterations and time.monotonic() < deadline:
             scalars = step(generator_of(settings.seed, iteration))
             iteration += 1
-            progress(iteration / settings.iterations, f"iteration {iteration} of {settings.iterations}")
+            progress(iteration / settings.iterations, f"{ITERATION} {iteration} of {settings.iterations}")
             if iteration % settings.log_every == 0:
                 _log(logger, scalars, iteration)
             if iteration % settings.save_every == 0:

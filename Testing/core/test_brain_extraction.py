@@ -1,0 +1,222 @@
+"""What finds the brain: programs and files the user brings, the mask that is kept and passed back, doubts about it."""
+
+import json
+import stat
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+
+import brain_inpaint_ad as ad
+from brain_inpaint_ad.errors import Cancelled, NoBrainError
+from brain_inpaint_ad.io import to_image
+from brain_inpaint_ad.nets.synthstrip import UNIT, SynthStrip
+from brain_inpaint_ad.phantom import PhantomSettings, make_phantom
+from brain_inpaint_ad.prepare import hd_bet, synthstrip
+from brain_inpaint_ad.prepare.brain import find_brain
+from brain_inpaint_ad.prepare.doubts import mask_doubts
+from brain_inpaint_ad.progress import silent
+
+# A stand-in for HD-BET 2 that takes its options, refuses others, and marks what is not dark.
+HD_BET = """#!{python}
+import argparse, sys, time
+import SimpleITK as sitk
+parser = argparse.ArgumentParser()
+parser.add_argument("-i"); parser.add_argument("-o"); parser.add_argument("-device")
+for option in ("--disable_tta", "--save_bet_mask", "--no_bet_image"):
+    parser.add_argument(option, action="store_true")
+words = parser.parse_args()
+assert words.device == "cpu" and words.save_bet_mask and words.o.endswith(".nii.gz")
+{does}
+"""
+MARKS = """
+image = sitk.ReadImage(words.i)
+mask = sitk.BinaryFillhole(sitk.Cast(image > 0, sitk.sitkUInt8))
+sitk.WriteImage(mask, words.o[:-7] + "_bet.nii.gz")
+"""
+
+
+def put_on_path(folder, monkeypatch, does):
+    program = folder / "hd-bet"
+    program.write_text(HD_BET.format(python=sys.executable, does=does))
+    program.chmod(program.stat().st_mode | stat.S_IEXEC)
+    monkeypatch.setenv("PATH", str(folder))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the stand-in is a script")
+def test_hd_bet_draws_the_mask_when_asked_to(a_coarse_scan, a_tiny_model, tmp_path, monkeypatch, run_cli):
+    put_on_path(tmp_path, monkeypatch, MARKS)
+    answer = run_cli("detect", a_coarse_scan, "--out", tmp_path / "out", "--model", a_tiny_model, "--brain", "hd-bet")
+    assert (answer.code, answer.err) == (0, "")
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["brain"]["source"] == "hd-bet"
+    scan = ad.read_scan(a_coarse_scan)
+    kept = ad.read_labels(tmp_path / "out" / "brain_mask.nii.gz")
+    assert kept.grid == scan.grid
+    assert (kept.array[scan.array > 0] == 1).all()
+
+
+WRONG_PROGRAMS = {
+    "another version that knows other options": ("sys.exit('unrecognized arguments: --save_bet_mask')", r"code 1 \(unrec"),
+    "one that writes nothing": ("", r"code 0 \(it said nothing\)"),
+    "one that writes rubbish": ("open(words.o[:-7] + '_bet.nii.gz', 'w').write('x')", "wrote no usable mask"),
+    "one that writes another grid": (MARKS.replace("mask, ", "mask[2:, :, :], "), "does not lie on the grid"),
+}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the stand-in is a script")
+@pytest.mark.parametrize("wrong", WRONG_PROGRAMS)
+def test_an_hd_bet_that_fails_is_one_sentence(wrong, a_coarse_scan, tmp_path, monkeypatch):
+    does, says = WRONG_PROGRAMS[wrong]
+    put_on_path(tmp_path, monkeypatch, does)
+    with pytest.raises(NoBrainError, match=says):
+        hd_bet.extract(ad.read_scan(a_coarse_scan), use_gpu=False, progress=silent)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the stand-in is a script")
+def test_a_cancel_ends_hd_bet_within_a_second(a_coarse_scan, tmp_path, monkeypatch):
+    put_on_path(tmp_path, monkeypatch, f"open({str(tmp_path / 'began')!r}, 'w'); time.sleep(600)")
+    asked = threading.Event()
+
+    def progress(fraction, stage):
+        if (tmp_path / "began").exists():
+            asked.set()
+            progress.at = time.monotonic()
+            raise Cancelled("cancelled")
+
+    with pytest.raises(Cancelled):
+        hd_bet.extract(ad.read_scan(a_coarse_scan), use_gpu=False, progress=progress)
+    assert asked.is_set()
+    assert time.monotonic() - progress.at < 1
+
+
+def test_what_is_not_there_is_refused_before_the_scan_is_read(a_tiny_model, tmp_path, monkeypatch, run_cli):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    torch.save({"model_state_dict": {"encoder.0.0.conv.weight": torch.zeros(1)}}, tmp_path / "other.pt")
+    (tmp_path / "code.pt").write_bytes(b"cposix\nsystem\n(S'touch " + str(tmp_path / "ran").encode() + b"'\ntR.")
+    for choice, says in (
+        ("hd-bet", "HD-BET is not installed"),
+        ("bet", "--brain is auto, deepbet, hd-bet or a SynthStrip weights file"),
+        (tmp_path / "none.pt", "cannot be read"),
+        (tmp_path / "other.pt", "does not hold SynthStrip's weights"),
+        (tmp_path / "code.pt", "does not hold SynthStrip's weights"),
+    ):
+        words = ("detect", tmp_path / "no scan.nii", "--out", tmp_path / "out", "--model", a_tiny_model, "--brain", choice)
+        answer = run_cli(*words)
+        assert answer.code == 1
+        assert says in answer.err
+    assert not (tmp_path / "ran").exists()
+
+
+def a_threshold_network(threshold: float) -> SynthStrip:
+    """Weights set by hand: the distance falls with the input and is 1 mm where it is `threshold`."""
+    network = SynthStrip()
+    for parameter in network.parameters():
+        torch.nn.init.zeros_(parameter)
+    first, last = network.encoder[0], network.remaining
+    beside = last[0].conv.in_channels - 16  # where the first level's maps stand
+    for convolution, channel in ((first[0], 0), (first[1], 0), (last[0], beside), (last[1], 0)):
+        convolution.conv.weight.data[0, channel, 1, 1, 1] = 1
+    last[2].conv.weight.data[0, 0, 1, 1, 1] = -10
+    last[2].conv.bias.data[:] = 1 + 10 * threshold
+    return network
+
+
+def test_the_network_has_the_published_layers_and_keeps_shapes():
+    """Names and shapes of the published weights, as the description of its U-Net gives them."""
+    network = SynthStrip()
+    shapes = {name: tuple(values.shape) for name, values in network.state_dict().items()}
+    assert len(shapes) == 2 * (12 + 12 + 3)
+    assert shapes["encoder.0.0.conv.weight"] == (16, 1, 3, 3, 3)
+    assert shapes["encoder.5.1.conv.weight"] == (64, 64, 3, 3, 3)
+    assert shapes["decoder.1.0.conv.weight"] == (64, 128, 3, 3, 3)
+    assert shapes["decoder.5.0.conv.weight"] == (32, 96, 3, 3, 3)
+    assert shapes["remaining.0.conv.weight"] == (16, 48, 3, 3, 3)
+    assert shapes["remaining.2.conv.bias"] == (1,)
+    with torch.inference_mode():
+        assert network(torch.rand(1, 1, UNIT, UNIT, 2 * UNIT)).shape == (1, 1, UNIT, UNIT, 2 * UNIT)
+
+
+def test_the_field_of_synthstrip_is_centred_and_its_axes_run_left_inferior_anterior():
+    grid = ad.Grid((100, 220, 150), (1.0, 1.0, 2.0), (-30.0, 20.0, 5.0), (0, 1, 0, 0, 0, 1, 1, 0, 0))
+    field = synthstrip.conformed_grid(grid)
+    assert field.size == (256, 192, 320)  # left 220 mm, inferior 100, anterior 300
+    middle, around = (g.to_world(np.array([[(n - 1) / 2 for n in g.shape]]))[0] for g in (grid, field))
+    np.testing.assert_allclose(around, middle, atol=1e-9)
+    axes = np.reshape(field.direction, (3, 3)).T.tolist()
+    assert axes == [[1, 0, 0], [0, 0, -1], [0, -1, 0]]  # LPS
+
+
+def test_synthstrip_weights_draw_the_mask_from_the_signed_distance(tmp_path, monkeypatch):
+    """Coarser than published, so that it takes a second."""
+    monkeypatch.setattr(synthstrip, "SPACING_MM", 3.0)
+    monkeypatch.setattr(synthstrip, "SIDES", (UNIT, UNIT))
+    head = make_phantom(PhantomSettings(spacing_mm=3.0, rotation_degrees=(10.0, 5.0, 0.0)))
+    torch.save({"model_state_dict": a_threshold_network(0.15).state_dict()}, tmp_path / "synthstrip.pt")
+    mask, source = find_brain(head.scan, extraction=str(tmp_path / "synthstrip.pt"))
+    truth = head.brain.array > 0
+    assert source == "synthstrip"
+    assert 2 * (mask & truth).sum() / (mask.sum() + truth.sum()) > 0.95
+
+
+def test_the_mask_that_is_kept_gives_the_same_result_when_it_is_passed_back(a_finished_run, a_tiny_model, tmp_path, run_cli):
+    _, out = a_finished_run
+    scan = next(out.parents[1].glob("*.nii.gz"))
+    mask = out / "brain_mask.nii.gz"
+    assert run_cli("detect", scan, "--out", tmp_path / "again", "--model", a_tiny_model, "--mask", mask).code == 0
+    assert (tmp_path / "again" / "heatmap.nii.gz").read_bytes() == (out / "heatmap.nii.gz").read_bytes()
+    assert json.loads((tmp_path / "again" / "report.json").read_text())["brain"]["source"] == "given"
+
+
+def _without_a_side(brain, grid):
+    places = grid.to_world(np.argwhere(brain))
+    brain[tuple(np.argwhere(brain)[places[:, 0] > np.percentile(places[:, 0], 85)].T)] = False
+
+
+def _with_a_hole(brain, grid):
+    middle = [int(m) for m in np.argwhere(brain).mean(axis=0)]
+    brain[tuple(slice(m - 2, m + 3) for m in middle)] = False
+
+
+def _with_a_speck(brain, grid):
+    brain[:3, :5, :5] = True
+
+
+def _cut_by_the_edge(brain, grid):
+    brain[0] = brain[len(brain) // 3]
+    brain[: len(brain) // 3] |= brain[0]
+
+
+DOUBTS = {
+    "has no counterpart on the other side": _without_a_side,
+    "it has holes of": _with_a_hole,
+    "it has 2 parts": _with_a_speck,
+    "edge cuts it over": _cut_by_the_edge,
+}
+
+
+@pytest.mark.parametrize("doubt", DOUBTS)
+def test_a_mask_that_looks_wrong_is_doubted_for_what_is_wrong_with_it(doubt):
+    head = make_phantom(PhantomSettings(spacing_mm=3.0, rotation_degrees=(0.0, 8.0, -8.0)))
+    brain = np.pad(head.brain.array > 0, ((4, 4), (0, 0), (0, 0)))
+    grid = ad.Grid(tuple(brain.shape[::-1]), head.brain.grid.spacing, (0.0, 0.0, 0.0), head.brain.grid.direction)
+    assert mask_doubts(brain, grid) == []
+    DOUBTS[doubt](brain, grid)
+    assert any(doubt in phrase for phrase in mask_doubts(brain, grid))
+
+
+def test_a_doubtful_mask_is_a_warning_and_stands_in_the_report(a_coarse_scan, a_tiny_model, tmp_path, run_cli, caplog):
+    given = ad.read_labels(a_coarse_scan.with_name("brain_mask.nii.gz"))
+    brain = given.array > 0
+    _without_a_side(brain, given.grid)
+    sitk.WriteImage(to_image(given.with_array(brain)), str(tmp_path / "mask.nii.gz"))
+    words = ("detect", a_coarse_scan, "--mask", tmp_path / "mask.nii.gz", "--model", a_tiny_model, "--out", tmp_path / "out")
+    assert run_cli(*words).code == 0
+    doubts = json.loads((tmp_path / "out" / "report.json").read_text())["brain"]["doubts"]
+    assert any("no counterpart" in doubt for doubt in doubts)
+    (told,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert "no counterpart" in told
+    assert "correct it and give it with --mask" in told

@@ -8,6 +8,7 @@ import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,16 +18,19 @@ from typing import Any, cast
 import numpy as np
 
 from . import __version__
-from .detectors import ModelDetector
+from .detectors import ModelDetector, Rebuilder
 from .detectors.inpainting import InpaintingDetector
 from .detectors.predicted import PredictedDetector
+from .detectors.whole_scan import GOOD, WHOLE_SCAN, Judgement, ScanNorm, WholeScanDetector
 from .devices import pick_device
 from .errors import Cancelled, SettingsError, WeightsError
 from .heatmap.incremental import MEMORY_MB
 from .io import read_labels, read_scan
 from .nets.predictor import LossPredictor
 from .nets.unet import UNet
-from .prepare import Prepared, prepare
+from .nets.volume_gan import VolumeGan
+from .prepare import Prepared
+from .prepare.kinds import prepare_as
 from .prepare.modality import check_t1
 from .progress import Progress, part_of, silent
 from .result import Result, check_threshold, segment
@@ -99,7 +103,8 @@ def detect(
         given = read_labels(mask) if isinstance(mask, (str, os.PathLike)) else mask
     _load_ahead()
     with clock.stage("prepare"):
-        prepared = prepare(
+        prepared = prepare_as(
+            detector.card.modality,
             volume,
             mask=given,
             settings=detector.card.grid,
@@ -129,13 +134,19 @@ def _find(
 ) -> Result:
     """From a prepared scan to its anomalies."""
     heating, reconstruction = part_of(progress, 0.0, 0.94), None
+    told: dict[str, Any] = {}
     with clock.stage("heatmap"):
-        if reconstruct and isinstance(detector, InpaintingDetector):
+        if isinstance(detector, WholeScanDetector):
+            judgement = detector.judge(prepared, progress=heating)
+            heat, expected = detector.maps(judgement, prepared)
+            told = _scan_score(detector, judgement, prepared.scan.name)
+        elif reconstruct and isinstance(detector, Rebuilder):
             heat, expected = detector.explained(prepared, progress=heating)
-            reconstruction = prepared.to_scan(prepared.in_scan_units(expected), "reconstruction")
         else:
             heat = detector.heatmap(prepared, progress=heating)
-    report = _report(detector, prepared.scan, brain_source=prepared.brain_source, brain_ml=_brain_ml(prepared))
+        if reconstruct:
+            reconstruction = prepared.to_scan(prepared.in_scan_units(expected), "reconstruction")
+    report = _report(detector, prepared.scan, brain_source=prepared.brain_source, brain_ml=_brain_ml(prepared)) | told
     with clock.stage("segment"):
         result = segment(
             prepared,
@@ -150,9 +161,20 @@ def _find(
     return result
 
 
+def _scan_score(detector: WholeScanDetector, judgement: Judgement, name: str) -> dict[str, Any]:
+    """The verdict on the whole scan for the report, with the healthy scores it stands among; a scan in doubt is warned of."""
+    if WHOLE_SCAN not in detector.card.healthy_validation:
+        return {}
+    verdict = detector.verdict(judgement)
+    if verdict.quality != GOOD:
+        _LOG.warning("%s looks like a quality problem rather than a lesion: %s.", Path(name).name, verdict.quality)
+    norm = ScanNorm.from_card(detector.card)
+    return {"scan_score": {**asdict(verdict), "healthy_scores": norm.scores, "abnormal_from": norm.abnormal_from}}
+
+
 def _check_rebuilds(detector: ModelDetector) -> None:
     """Raises SettingsError when there will be no reconstruction to show."""
-    if not isinstance(detector, InpaintingDetector):
+    if not isinstance(detector, Rebuilder):
         raise SettingsError(f"the model {detector.card.name} predicts losses and rebuilds nothing; drop --reconstruction.")
     if detector.engine == "paper-strict":
         raise SettingsError("--engine paper-strict keeps no intensities; drop --reconstruction or choose another engine.")
@@ -210,6 +232,8 @@ def load_detector(
     network, card = load_model(with_window(model, window_mm))
     if not max_memory_mb > 0:
         raise SettingsError(f"the memory must be above 0 MB, got {max_memory_mb:g}.")
+    if isinstance(network, VolumeGan):
+        return WholeScanDetector(network, card, where)
     card.windows(stride_mm)  # a stride that does not fit is refused before the work starts
     if card.method == "inpainting":
         return InpaintingDetector(cast(UNet, network), card, where, stride_mm, engine, max_memory_mb)

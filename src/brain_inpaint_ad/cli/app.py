@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import benchmark, calibrate, compare, detect, evaluate, models, phantom, train
+from . import benchmark, calibrate, compare, detect, evaluate, evaluate_scans, models, phantom, score, train
+from . import train_volumes as train_volumes  # adds its command to train
 
 # Beside a busy program OpenMP's long spinning waits made torch up to 50 times slower; short ones cost 5 % on free cores
 # (docs/benchmarks). libgomp reads this when torch is loaded.
@@ -24,6 +25,8 @@ app = typer.Typer(
     help="What in this brain scan is not normal? Research software, not a medical device.",
 )
 app.command("detect")(detect.detect)
+app.command("score")(score.score)
+app.command("evaluate-scans")(evaluate_scans.evaluate_scans)
 app.command("models")(models.models)
 app.command("phantom")(phantom.phantom)
 app.command("calibrate")(calibrate.calibrate)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -21,10 +21,7 @@ class Detector(Protocol):
 
 
 class ModelDetector(Detector, Protocol):
-    """A detector with a network that looks at windows, and what a report says about it."""
-
-    def losses(self, prepared: Prepared, *, progress: Progress) -> tuple[Tensor, Tensor]:
-        """Corners int64 (n, 3) of the windows that touch the brain, and their losses (n,)."""
+    """A detector with a network, and what a report says about it."""
 
     @property
     def card(self) -> Card:
@@ -44,12 +41,28 @@ class ModelDetector(Detector, Protocol):
 
     @property
     def stride_mm(self) -> float:
-        """Step between windows."""
+        """Step between windows; 0 for detectors without."""
 
     @property
     def engine(self) -> str:
-        """How it comes to the losses."""
+        """How it comes to the heat; with the card and the stride, all that the heat depends on."""
 
     @property
     def minmax(self) -> str:
         """How window losses are normalised."""
+
+
+@runtime_checkable
+class WindowDetector(ModelDetector, Protocol):
+    """A detector that looks at windows."""
+
+    def losses(self, prepared: Prepared, *, progress: Progress) -> tuple[Tensor, Tensor]:
+        """Corners int64 (n, 3) of the windows that touch the brain, and their losses (n,)."""
+
+
+@runtime_checkable
+class Rebuilder(ModelDetector, Protocol):
+    """A detector that can show what it expected."""
+
+    def explained(self, prepared: Prepared, *, progress: Progress) -> tuple[Array, Array]:
+        """The heatmap, and what was expected in [0, 1], as the prepared image: both float32, 0 outside the brain."""

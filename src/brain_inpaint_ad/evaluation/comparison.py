@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from .. import __version__
-from ..detectors import ModelDetector
+from ..detectors import WindowDetector
 from ..errors import InputError, OutputError, SettingsError, WeightsError
 from ..files import write_atomically
 from ..heatmap.accumulate import heat_in
@@ -72,9 +72,9 @@ def compare(
         raise SettingsError(f"every must be 1 or more, got {every}")
     if dataset not in DATASETS:
         raise SettingsError(f"there is no data set {dataset!r}; known are {', '.join(sorted(DATASETS))}.")
-    teacher = load_detector(generator, device=device)
-    pupils = [load_detector(name, device=device) for name in predictors]
-    check_names(pupils)
+    teacher = _load(generator, device)
+    pupils = [_load(name, device) for name in predictors]
+    check_names([*pupils])
     _check_alike(teacher.card, [pupil.card for pupil in pupils])
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -130,7 +130,7 @@ def table(rows: list[dict[str, Any]], *, generator_parameters: int) -> str:
 
 
 def _compare_case(
-    case: Case, teacher: ModelDetector, pupils: list[ModelDetector], every: int, *, progress: Progress
+    case: Case, teacher: WindowDetector, pupils: list[WindowDetector], every: int, *, progress: Progress
 ) -> list[Agreement]:
     prepared = _thinned(prepare(read_scan(case.scan), settings=teacher.card.grid), every)
     if not prepared.brain.any():
@@ -179,7 +179,14 @@ def _thinned(prepared: Prepared, every: int) -> Prepared:
     return replace(prepared, image=Volume(np.ascontiguousarray(kept), grid, image.name), brain=prepared.brain[::every].copy())
 
 
-def _timed_losses(detector: ModelDetector, prepared: Prepared, progress: Progress) -> tuple[torch.Tensor, torch.Tensor, float]:
+def _load(model: str, device: str) -> WindowDetector:
+    detector = load_detector(model, device=device)
+    if not isinstance(detector, WindowDetector):
+        raise SettingsError(f"{detector.card.name} looks at whole slices, not at windows; it cannot be compared here.")
+    return detector
+
+
+def _timed_losses(detector: WindowDetector, prepared: Prepared, progress: Progress) -> tuple[torch.Tensor, torch.Tensor, float]:
     started = time.perf_counter()
     corners, losses = detector.losses(prepared, progress=progress)
     losses = losses.cpu()  # waits for the device
@@ -220,7 +227,7 @@ def _auroc(truth: Array | None, heat: Array, brain: Array) -> float | None:
     return round(float(roc_auc_score(truth[brain], heat[brain])), 4)
 
 
-def _parameters(detector: ModelDetector) -> int:
+def _parameters(detector: WindowDetector) -> int:
     return sum(parameter.numel() for parameter in detector.network.parameters())
 
 

@@ -6,8 +6,10 @@ import csv
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +18,8 @@ from torch import Tensor
 from ..errors import InputError, TrainingError
 from ..files import write_atomically
 from ..io import SUFFIXES, read_scan
-from ..prepare import PREPARATION, GridSettings, prepare
+from ..prepare import PREPARATION, GridSettings
+from ..prepare.kinds import prepare_as
 from ..progress import Progress, silent
 from ..volume import Array
 
@@ -78,7 +81,7 @@ def load_slices(
     images, brains = [], []
     for done, subject in enumerate(subjects):
         progress(done / len(subjects), f"preparing {subject.name}")
-        image, brain = _prepared(subject, cache, grid)
+        image, brain = load_prepared(subject, cache, grid)
         shown = brain.sum(axis=(1, 2)) * grid.spacing_mm**2 >= MIN_BRAIN_MM2
         images.append(image[shown])
         brains.append(brain[shown])
@@ -122,14 +125,31 @@ def _check_no_leak(names: list[str], table: Path) -> None:
         seen.add(name)
 
 
-def _prepared(subject: Subject, cache: Path, grid: GridSettings) -> tuple[Array, Array]:
+def load_prepared(subject: Subject, cache: Path, grid: GridSettings, *, modality: str = "T1") -> tuple[Array, Array]:
+    """Image float16 in [0, 1] and brain bool on the model grid; prepared once and kept in `cache`."""
+
+    def make() -> dict[str, Array]:
+        prepared = prepare_as(modality, read_scan(subject.path), settings=grid)
+        return {"image": prepared.image.array.astype(np.float16), "brain": prepared.brain}
+
+    others = [] if modality == "T1" else [modality]
+    arrays = kept(cache, subject.name, [*identity_of(subject), asdict(grid), PREPARATION, *others], make)
+    return arrays["image"], arrays["brain"]
+
+
+def identity_of(subject: Subject) -> list[str | int]:
+    """What tells one version of a scan's file from another, without reading it."""
     stat = subject.path.stat()
-    what = json.dumps([str(subject.path.resolve()), stat.st_size, stat.st_mtime_ns, asdict(grid), PREPARATION])
-    kept = cache / f"{subject.name}-{hashlib.sha256(what.encode()).hexdigest()[:16]}.npz"
-    if not kept.exists():
-        prepared = prepare(read_scan(subject.path), settings=grid)
+    return [str(subject.path.resolve()), stat.st_size, stat.st_mtime_ns]
+
+
+def kept(cache: Path, name: str, made_from: list[Any], make: Callable[[], dict[str, Array]]) -> dict[str, Array]:
+    """What `make` makes, made once: kept in `cache` under `name` and a hash of `made_from` (plain JSON)."""
+    path = cache / f"{name}-{hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:16]}.npz"
+    if not path.exists():
+        arrays = make()
         cache.mkdir(parents=True, exist_ok=True)
-        with write_atomically(kept) as temporary, temporary.open("wb") as stream:
-            np.savez_compressed(stream, image=prepared.image.array.astype(np.float16), brain=prepared.brain)
-    with np.load(kept, allow_pickle=False) as arrays:
-        return arrays["image"], arrays["brain"]
+        with write_atomically(path) as temporary, temporary.open("wb") as stream:
+            np.savez_compressed(stream, allow_pickle=False, **arrays)
+    with np.load(path, allow_pickle=False) as stored:
+        return dict(stored)

@@ -14,7 +14,7 @@ from ..heatmap.losses import MINMAX
 from ..heatmap.windows import WindowSettings
 from ..prepare import GridSettings
 
-METHODS = ("inpainting", "loss-prediction", "dense-loss-prediction")
+METHODS = ("inpainting", "loss-prediction", "dense-loss-prediction", "fanogan-3d")
 
 
 @dataclass(frozen=True, kw_only=True)

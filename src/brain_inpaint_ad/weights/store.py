@@ -17,6 +17,7 @@ from ..errors import SettingsError, WeightsError
 from ..files import write_atomically
 from ..nets.predictor import LossPredictor
 from ..nets.unet import UNet, UNetSettings
+from ..nets.volume_gan import VolumeGan, VolumeGanSettings
 from .card import Card, read_card, sha256_of
 
 SHIPPED = Path(__file__).parent / "shipped"
@@ -97,7 +98,7 @@ def load_model(name: str) -> tuple[nn.Module, Card]:
         stored = load_file(path)
         network.load_state_dict({key: t.float() if t.is_floating_point() else t for key, t in stored.items()})
     except (SafetensorError, RuntimeError, OSError) as error:
-        what = "R" if card.method == "loss-prediction" else f"a U-Net of width {card.width} and depth {card.depth}"
+        what = f"a U-Net of width {card.width} and depth {card.depth}" if card.width else f"a network for {card.method}"
         raise WeightsError(f"{path} does not hold {what}, as its card says; install the model again.") from error
     if not all(torch.isfinite(value).all() for value in network.state_dict().values()):
         raise WeightsError(f"{path} holds NaN or infinite weights; install the model again.")
@@ -115,7 +116,17 @@ def load_generator(name: str) -> tuple[UNet, Card]:
 def _network(card: Card) -> nn.Module:
     if card.method == "loss-prediction":
         return LossPredictor()
+    if card.method == "fanogan-3d":
+        return _volume_gan(card)
     return UNet(UNetSettings(width=card.width, depth=card.depth, max_width=card.max_width))
+
+
+def _volume_gan(card: Card) -> VolumeGan:
+    try:
+        field_mm = tuple(float(length) for length in card.network["field_mm"])
+        return VolumeGan(VolumeGanSettings(**{**card.network, "field_mm": field_mm}))
+    except (KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"the card of {card.name} describes no network of this version ({error}); update it.") from error
 
 
 def save_model(network: nn.Module, path: Path, make_card: Callable[[str], Card]) -> Card:

@@ -1,0 +1,244 @@
+"""Does a whole-scan score notice lesions and bad scans? One command: trials, AUROC per kind and size, Youden point, picture."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import __version__
+from ..detectors.whole_scan import GOOD, WHOLE_SCAN, ScanNorm, WholeScanDetector
+from ..errors import InputError, OutputError, SettingsError
+from ..files import write_atomically
+from ..progress import Progress, part_of, silent
+from ..scan_score import load_whole_scan
+from ..weights.store import find_model, write_card
+from .datasets import DATASETS, Case, ixi
+from .healthy import HealthyFolder
+from .implants import KINDS
+from .scan_trials import CLEAN, Judge, Trial, as_rows, run_trials
+from .store import Store
+from .tables import Table
+
+CONTENDERS = ("score", "image", "features", "mean |z|", "PCA residual")
+DOUBT = 3.0  # standard deviations from the healthy mean at which a scan's quality is in doubt
+LESIONS = tuple(f"{kind} lesion" for kind in KINDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What a threshold on the score does: the paper's three figures."""
+
+    accuracy: float
+    recall: float
+    specificity: float
+
+
+def study(
+    model: str,
+    data: Path,
+    out: Path,
+    *,
+    split: str = "validation",
+    most: int | None = None,
+    against: Sequence[str] = (),
+    calibrate: bool = False,
+    cache: Path | None = None,
+    device: str = "auto",
+    command: str = "",
+    progress: Progress = silent,
+) -> str:
+    """Judge healthy scans clean, with lesions and spoilt; write rows.json, table.md and scores.png into `out`.
+
+    data: healthy scans, laid out as `ixi`; its train split makes the baselines' group. most: healthy scans to spoil (all are
+    judged clean); against: patients as DATASET=FOLDER; calibrate: put healthy scores, Youden point and limits of quality into
+    the model's card (validation only). Returns the table.
+    """
+    if calibrate and split != "validation":
+        raise SettingsError("a model is calibrated on the split validation only; leave --calibrate or --split away.")
+    patients = {name: DATASETS[name](Path(folder), split) for name, folder in map(_pair, against)}
+    detector = load_whole_scan(model, device=device)
+    if not calibrate:
+        ScanNorm.from_card(detector.card)  # refused before the work starts
+    healthy = ixi(data, split)
+    _check_unseen(detector, healthy)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{out} cannot be made ({error.strerror}); choose another --out folder.") from error
+    store = Store(cache or out / "cache")
+    group = HealthyFolder(data, store, detector.card.grid).group(progress=part_of(progress, 0, 0.3))
+    judge = Judge(detector, group, store)
+    trials = run_trials(judge, healthy, most=most, patients=patients, progress=part_of(progress, 0.3, 1))
+    own = norm_of(trials)
+    if calibrate:
+        stored = {WHOLE_SCAN: {**asdict(own), "scans": [case.name for case in healthy]}}
+        card = replace(detector.card, healthy_validation={**detector.card.healthy_validation, **stored})
+        write_card(card, find_model(model).with_suffix(".json"))
+        detector = replace(detector, card=card)
+    norm = ScanNorm.from_card(detector.card)
+    _write(out, trials, norm, split=split, detector=detector, command=command)
+    return (out / "table.md").read_text(encoding="utf-8")
+
+
+def auroc(clean: Sequence[float], other: Sequence[float]) -> float:
+    """How often a scan of `other` has the higher score than one of `clean`, ties counting half."""
+    first, second = np.asarray(clean)[:, None], np.asarray(other)[None]
+    return float((second > first).mean() + 0.5 * (second == first).mean())
+
+
+def youden(clean: Sequence[float], abnormal: Sequence[float]) -> float:
+    """The threshold with the greatest recall + specificity − 1; between the two scores where it lies, the middle."""
+    scores = np.unique([*clean, *abnormal])
+    cuts = np.concatenate([scores[:1], (scores[1:] + scores[:-1]) / 2])
+    gains = [np.mean(np.asarray(abnormal) >= cut) + np.mean(np.asarray(clean) < cut) for cut in cuts]
+    return float(cuts[int(np.argmax(gains))])
+
+
+def operate(clean: Sequence[float], abnormal: Sequence[float], threshold: float) -> Operation:
+    """A scan is called abnormal at or above the threshold."""
+    hits, passes = np.asarray(abnormal) >= threshold, np.asarray(clean) < threshold
+    return Operation(float(np.concatenate([hits, passes]).mean()), float(hits.mean()), float(passes.mean()))
+
+
+def norm_of(trials: Sequence[Trial]) -> ScanNorm:
+    """Healthy scores, the Youden point of clean scans against those with lesions, and the limits of quality."""
+    clean = [trial for trial in trials if trial.kind == CLEAN and not trial.refused]
+    if len(clean) < 2:
+        raise InputError("fewer than two healthy scans could be judged; more are needed to say what is healthy.")
+
+    def limit(name: str, direction: float) -> float:
+        values = [trial.measures[name] for trial in clean]
+        return float(np.mean(values) + direction * DOUBT * np.std(values, ddof=1))
+
+    return ScanNorm(
+        scores=tuple(sorted(values_of(trials, CLEAN, "score"))),
+        abnormal_from=youden(
+            values_of(trials, CLEAN, "score"), [v for kind in LESIONS for v in values_of(trials, kind, "score")]
+        ),
+        least_match=limit("match", -1),
+        least_cover=limit("cover", -1),
+        most_background=limit("background", 1),
+    )
+
+
+def values_of(trials: Sequence[Trial], kind: str, measure: str, size_ml: float | None = None) -> list[float]:
+    """Of all scans of a kind, and a size where one is given; refused ones are left out."""
+    return [
+        trial.measures[measure]
+        for trial in trials
+        if trial.kind == kind and not trial.refused and (size_ml is None or trial.size_ml == size_ml)
+    ]
+
+
+def left_out(trials: Sequence[Trial]) -> Operation:
+    """The Youden point of all other subjects, applied to each: accuracy, recall, specificity over all scans."""
+    hits: list[bool] = []
+    passes: list[bool] = []
+    for scan in sorted({trial.scan for trial in trials if trial.kind == CLEAN}):
+        others = [trial for trial in trials if trial.scan != scan]
+        mine = [trial for trial in trials if trial.scan == scan]
+        threshold = norm_of(others).abnormal_from
+        hits += [value >= threshold for kind in LESIONS for value in values_of(mine, kind, "score")]
+        passes += [value < threshold for value in values_of(mine, CLEAN, "score")]
+    return Operation(float(np.mean([*hits, *passes])), float(np.mean(hits)), float(np.mean(passes)))
+
+
+def in_doubt(trial: Trial, norm: ScanNorm) -> bool:
+    """Whether the quality of a scan is called anything but good."""
+    if trial.refused:
+        return True
+    return norm.doubt(trial.measures["match"], trial.measures["cover"], trial.measures["background"]) != GOOD
+
+
+def table_of(trials: Sequence[Trial], norm: ScanNorm) -> Table:
+    """A line per kind and size: AUROC against the clean scans, by contender, and how many have their quality doubted."""
+    lines = []
+    for kind, size_ml in dict.fromkeys((trial.kind, trial.size_ml) for trial in trials):
+        mine = [trial for trial in trials if (trial.kind, trial.size_ml) == (kind, size_ml)]
+        judged = [trial for trial in mine if not trial.refused]
+        cells = ["–"] * len(CONTENDERS)
+        if kind != CLEAN and judged:
+            cells = [f"{auroc(values_of(trials, CLEAN, name), values_of(mine, kind, name)):.2f}" for name in CONTENDERS]
+        doubted = sum(in_doubt(trial, norm) for trial in mine)
+        abnormal = sum(trial.measures["score"] >= norm.abnormal_from for trial in judged)
+        label = kind if size_ml is None else f"{kind}, {size_ml:g} ml"
+        lines.append([label, str(len(mine)), *cells, f"{abnormal}/{len(judged)}", f"{doubted}/{len(mine)}"])
+    note = "AUROC of each kind against the clean healthy scans. Refused scans count as doubted and are in no AUROC."
+    head = [
+        "kind",
+        "scans",
+        "score",
+        "L_img alone",
+        "L_feat alone",
+        "mean abs. z",
+        "PCA residual",
+        "abnormal",
+        "quality doubted",
+    ]
+    return Table("Scan scores", note, head, lines)
+
+
+def average_precision(trials: Sequence[Trial]) -> dict[str, float]:
+    """Of the score, by kind of lesion, among the clean scans of the same subjects."""
+    from sklearn.metrics import average_precision_score
+
+    found = {}
+    for kind in LESIONS:
+        lesions = values_of(trials, kind, "score")
+        subjects = {trial.scan for trial in trials if trial.kind == kind}
+        clean = values_of([trial for trial in trials if trial.scan in subjects], CLEAN, "score")
+        if lesions and clean:
+            truth = [True] * len(lesions) + [False] * len(clean)
+            found[kind] = float(average_precision_score(truth, [*lesions, *clean]))
+    return found
+
+
+def _write(out: Path, trials: list[Trial], norm: ScanNorm, *, split: str, detector: WholeScanDetector, command: str) -> None:
+    from .scan_figures import draw_scores
+
+    clean = values_of(trials, CLEAN, "score")
+    lesions = [value for kind in LESIONS for value in values_of(trials, kind, "score")]
+    operation = left_out(trials) if split == "validation" else operate(clean, lesions, norm.abnormal_from)
+    how = "each subject by the point of the others" if split == "validation" else "the point stored in the model's card"
+    precision = average_precision(trials)
+    text = (
+        f"{table_of(trials, norm).markdown()}\n"
+        f"All lesions: AUROC {auroc(clean, lesions):.2f}; Youden point ({how}): accuracy {operation.accuracy:.2f}, recall "
+        f"{operation.recall:.2f}, specificity {operation.specificity:.2f}. Average precision: "
+        + ", ".join(f"{kind} {value:.2f}" for kind, value in precision.items())
+        + ".\n"
+    )
+    card = detector.card
+    record: dict[str, Any] = {
+        "version": __version__,
+        "command": command,
+        "split": split,
+        "model": {"name": card.name, "sha256": card.sha256},
+        "norm": asdict(norm),
+        "operation": asdict(operation),
+        "average_precision": precision,
+        "trials": as_rows(trials),
+    }
+    for name, content in (("table.md", text), ("rows.json", json.dumps(record, indent=1) + "\n")):
+        with write_atomically(out / name) as temporary:
+            temporary.write_text(content, encoding="utf-8")
+    with write_atomically(out / "scores.png") as temporary:
+        temporary.write_bytes(draw_scores(trials, norm))
+
+
+def _check_unseen(detector: WholeScanDetector, healthy: Sequence[Case]) -> None:
+    learned = set(detector.card.training.get("subjects", {}).get("train", []))
+    if seen := sorted(learned & {case.name for case in healthy}):
+        raise InputError(f"{seen[0]} was trained on; a study needs scans the model has never seen.")
+
+
+def _pair(entry: str) -> tuple[str, str]:
+    name, _, folder = entry.partition("=")
+    if name not in DATASETS or not folder:
+        raise SettingsError(f"--against wants DATASET=FOLDER with one of {', '.join(sorted(DATASETS))}, got {entry!r}")
+    return name, folder

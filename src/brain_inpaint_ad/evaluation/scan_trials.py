@@ -1,0 +1,199 @@
+"""Healthy scans as they are, with lesions and spoilt, and what the whole-scan model and the baselines say of each."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from ..detectors.baselines import PcaDetector, ZScoreDetector
+from ..detectors.cube import CUBE_VERSION, to_cube
+from ..detectors.healthy import HealthyGroup
+from ..detectors.whole_scan import WholeScanDetector
+from ..errors import InputError
+from ..io import read_scan
+from ..prepare import PREPARATION, Prepared
+from ..prepare.brain import find_brain
+from ..prepare.kinds import prepare_as
+from ..progress import Progress, silent
+from ..volume import Array, Volume
+from .corruptions import CORRUPTIONS, FAILED_REGISTRATION, misplaced
+from .datasets import Case
+from .implants import KINDS, SIZES_ML, Lesion, implant
+from .store import Store, identity_of
+
+TRIAL_VERSION = 1  # goes up when the same scan would be spoilt or measured otherwise
+CLEAN = "clean"
+MEASURES = ("score", "image", "features", "match", "cover", "background", "mean |z|", "PCA residual")
+_GRIDPOINTS = np.linspace(0, 1, 257)  # where intensities' quantiles are compared
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """kind: CLEAN, that of a lesion, a corruption or a data set; size_ml: of a lesion, else None; measures: by MEASURES, empty
+    when the scan was refused, and `refused` says why.
+    """
+
+    scan: str
+    kind: str
+    size_ml: float | None
+    measures: dict[str, float]
+    refused: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Who measures, and where that is kept."""
+
+    detector: WholeScanDetector
+    group: HealthyGroup
+    store: Store
+
+    def clean(self, case: Case) -> Trial:
+        """The scan as it is."""
+        return self._kept(case, CLEAN, None, lambda: self._measures(self._prepared(case)))
+
+    def with_lesion(self, case: Case, lesion: Lesion) -> Trial:
+        """The scan with a lesion in it."""
+
+        def measure() -> dict[str, float]:
+            scan, brain = self._brain(case)
+            struck, _ = implant(scan, brain, lesion, self._rng(case, lesion.name, lesion.volume_ml))
+            return self._measures(self._prepare(struck, brain))
+
+        return self._kept(case, lesion.name, lesion.volume_ml, measure)
+
+    def spoilt(self, case: Case, kind: str) -> Trial:
+        """The scan corrupted. kind: of CORRUPTIONS, or FAILED_REGISTRATION."""
+
+        def measure() -> dict[str, float]:
+            rng = self._rng(case, kind, None)
+            if kind == FAILED_REGISTRATION:
+                return self._measures(self._prepared(case), lose_registration=rng)
+            scan, brain = self._brain(case)
+            return self._measures(self._prepare(*CORRUPTIONS[kind](scan, brain, rng)))
+
+        return self._kept(case, kind, None, measure)
+
+    def with_intensities(self, case: Case, quantiles: Array, kind: str) -> Trial:
+        """The scan with the intensities of other scans: `quantiles` of their prepared brains, at _GRIDPOINTS."""
+
+        def measure() -> dict[str, float]:
+            prepared = self._prepared(case)
+            return self._measures(replace(prepared, image=prepared.image.with_array(matched(prepared, quantiles))))
+
+        return self._kept(case, kind, None, measure, extra=[round(float(q), 6) for q in quantiles])
+
+    def intensities(self, cases: Sequence[Case]) -> Array:
+        """Quantiles of the prepared brains of all cases together, at _GRIDPOINTS."""
+        prepared = [self._prepared(case) for case in cases]
+        return np.quantile(np.concatenate([one.image.array[one.brain] for one in prepared]), _GRIDPOINTS)
+
+    def ill(self, case: Case, kind: str) -> Trial:
+        """A scan of a data set of patients, called by the data set's name."""
+        return replace(self._kept(case, kind, None, lambda: self._measures(self._prepared(case))), kind=kind)
+
+    def _kept(
+        self, case: Case, kind: str, size_ml: float | None, measure: Callable[[], dict[str, float]], extra: Any = None
+    ) -> Trial:
+        made_from = {
+            "scan": identity_of(case.scan),
+            "kind": kind,
+            "size_ml": size_ml,
+            "extra": extra,
+            "model": self.detector.card.sha256,
+            "dtype": str(self.detector.dtype),
+            "group": self.group.sha256,
+            "versions": [TRIAL_VERSION, PREPARATION, CUBE_VERSION],
+        }
+
+        def make() -> dict[str, Array]:
+            try:
+                return {name: np.asarray(value) for name, value in measure().items()}
+            except InputError as error:
+                return {"refused": np.asarray(str(error))}
+
+        kept = self.store.keep(f"trial-{case.name}-{kind}", made_from, make)
+        refused = str(kept["refused"]) if "refused" in kept else ""
+        measures = {} if refused else {name: float(kept[name]) for name in MEASURES}
+        return Trial(case.name, kind, size_ml, measures, refused)
+
+    def _measures(self, prepared: Prepared, *, lose_registration: np.random.Generator | None = None) -> dict[str, float]:
+        template = self.detector.template
+        cube = to_cube(prepared.image, prepared.brain, template)
+        if lose_registration is not None:
+            wrong = misplaced(cube.transform, lose_registration)
+            cube = to_cube(prepared.image, prepared.brain, template, transform=wrong)
+        judgement = self.detector.judge_cube(cube)
+        z = ZScoreDetector(self.group).heatmap(prepared, progress=silent)
+        rest = PcaDetector(self.group).heatmap(prepared, progress=silent)
+        values = (
+            judgement.score,
+            judgement.image,
+            judgement.features,
+            cube.match,
+            cube.cover,
+            judgement.background,
+            float(z[prepared.brain].mean()),
+            float(rest[prepared.brain].mean()),
+        )
+        return dict(zip(MEASURES, values, strict=True))
+
+    def _prepared(self, case: Case) -> Prepared:
+        scan = read_scan(case.scan)
+        return self._prepare(scan, find_brain(scan)[0])
+
+    def _brain(self, case: Case) -> tuple[Volume, Array]:
+        scan = read_scan(case.scan)
+        return scan, find_brain(scan)[0]
+
+    def _prepare(self, scan: Volume, brain: Array) -> Prepared:
+        """With the mask of the scan before it was spoilt: extraction is not what is judged here."""
+        card = self.detector.card
+        return prepare_as(card.modality, scan, mask=scan.with_array(brain.astype(np.int32)), settings=card.grid)
+
+    @staticmethod
+    def _rng(case: Case, kind: str, size_ml: float | None) -> np.random.Generator:
+        digest = hashlib.sha256(f"{case.name} {kind} {size_ml}".encode()).digest()
+        return np.random.default_rng(list(digest))
+
+
+def run_trials(
+    judge: Judge, healthy: Sequence[Case], *, most: int | None, patients: dict[str, list[Case]], progress: Progress = silent
+) -> list[Trial]:
+    """All healthy scans clean; the first `most` of them (None: all) with every lesion and every corruption; the patients."""
+    some = healthy[:most]
+    work = [(case.name, partial(judge.clean, case)) for case in healthy]
+    work += [(case.name, make) for case in some for make in _variants(judge, case)]
+    work += [(case.name, partial(judge.ill, case, name)) for name, cases in patients.items() for case in cases]
+    trials = []
+    for done, (name, make) in enumerate(work):
+        progress(done / len(work), f"judging {name}")
+        trials.append(make())
+    for name, cases in patients.items():
+        quantiles = judge.intensities(cases)
+        trials += [judge.with_intensities(case, quantiles, f"healthy, intensities of {name}") for case in some]
+    return trials
+
+
+def matched(prepared: Prepared, quantiles: Array) -> Array:
+    """The prepared image with its brain's intensities moved to `quantiles` (at _GRIDPOINTS), order kept; 0 outside."""
+    image, brain = prepared.image.array, prepared.brain
+    own = np.quantile(image[brain], _GRIDPOINTS)
+    return np.where(brain, np.interp(image, own, quantiles), 0).astype(np.float32)
+
+
+def _variants(judge: Judge, case: Case) -> list[partial[Trial]]:
+    lesions = [Lesion(kind, size_ml) for kind in KINDS for size_ml in SIZES_ML]
+    return [partial(judge.with_lesion, case, lesion) for lesion in lesions] + [
+        partial(judge.spoilt, case, kind) for kind in (*CORRUPTIONS, FAILED_REGISTRATION)
+    ]
+
+
+def as_rows(trials: Sequence[Trial]) -> list[dict[str, Any]]:
+    """Plain JSON."""
+    return [asdict(trial) for trial in trials]

@@ -20,6 +20,7 @@ def evaluate_scans(
     ] = "t1-fanogan-3d",
     split: Annotated[str, typer.Option(help="validation, or test: once, at the end.")] = "validation",
     scans: Annotated[int | None, typer.Option(min=1, help="How many healthy scans to put lesions into and to spoil.")] = None,
+    kinds: Annotated[str, typer.Option(help="Lesions and corruptions by name, separated by commas; all.")] = "all",
     against: Annotated[list[str] | None, typer.Option(help="Patients as DATASET=FOLDER; may be repeated.")] = None,
     calibrate: Annotated[
         bool, typer.Option("--calibrate", help="Write healthy scores, Youden point and limits of quality into the card.")
@@ -38,6 +39,7 @@ def evaluate_scans(
             data,
             out,
             split=split,
+            kinds=None if kinds == "all" else kinds.split(","),
             most=scans,
             against=against or [],
             calibrate=calibrate,

@@ -19,14 +19,12 @@ from ..scan_score import load_whole_scan
 from ..weights.store import find_model, write_card
 from .datasets import DATASETS, Case, ixi
 from .healthy import HealthyFolder
-from .implants import KINDS
-from .scan_trials import CLEAN, Judge, Trial, as_rows, run_trials
+from .scan_trials import CLEAN, LESIONS, SPOILT, Judge, Trial, as_rows, run_trials
 from .store import Store
 from .tables import Table
 
 CONTENDERS = ("score", "image", "features", "mean |z|", "PCA residual")
 DOUBT = 3.0  # standard deviations from the healthy mean at which a scan's quality is in doubt
-LESIONS = tuple(f"{kind} lesion" for kind in KINDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +42,7 @@ def study(
     out: Path,
     *,
     split: str = "validation",
+    kinds: Sequence[str] | None = None,
     most: int | None = None,
     against: Sequence[str] = (),
     calibrate: bool = False,
@@ -54,12 +53,15 @@ def study(
 ) -> str:
     """Judge healthy scans clean, with lesions and spoilt; write rows.json, table.md and scores.png into `out`.
 
-    data: healthy scans, laid out as `ixi`; its train split makes the baselines' group. most: healthy scans to spoil (all are
-    judged clean); against: patients as DATASET=FOLDER; calibrate: put healthy scores, Youden point and limits of quality into
-    the model's card (validation only). Returns the table.
+    data: healthy scans, laid out as `ixi`; its train split makes the baselines' group. kinds: of LESIONS and SPOILT (None:
+    all); most: healthy scans to spoil (all are judged clean); against: patients as DATASET=FOLDER; calibrate: put healthy
+    scores, Youden point and limits of quality into the model's card (validation only). Returns the table.
     """
     if calibrate and split != "validation":
         raise SettingsError("a model is calibrated on the split validation only; leave --calibrate or --split away.")
+    unknown = sorted(set(kinds or ()) - {*LESIONS, *SPOILT})
+    if unknown:
+        raise SettingsError(f"there is no kind {unknown[0]!r}; known are {', '.join((*LESIONS, *SPOILT))}.")
     patients = {name: DATASETS[name](Path(folder), split) for name, folder in map(_pair, against)}
     detector = load_whole_scan(model, device=device)
     if not calibrate:
@@ -73,7 +75,14 @@ def study(
     store = Store(cache or out / "cache")
     group = HealthyFolder(data, store, detector.card.grid).group(progress=part_of(progress, 0, 0.3))
     judge = Judge(detector, group, store)
-    trials = run_trials(judge, healthy, most=most, patients=patients, progress=part_of(progress, 0.3, 1))
+    trials = run_trials(
+        judge,
+        healthy,
+        kinds=kinds or (*LESIONS, *SPOILT),
+        most=most,
+        patients=patients,
+        progress=part_of(progress, 0.3, 1),
+    )
     own = norm_of(trials)
     if calibrate:
         stored = {WHOLE_SCAN: {**asdict(own), "scans": [case.name for case in healthy]}}

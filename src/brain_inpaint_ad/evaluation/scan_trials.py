@@ -28,6 +28,8 @@ from .store import Store, identity_of
 
 TRIAL_VERSION = 1  # goes up when the same scan would be spoilt or measured otherwise
 CLEAN = "clean"
+LESIONS = tuple(f"{kind} lesion" for kind in KINDS)
+SPOILT = (*CORRUPTIONS, FAILED_REGISTRATION)
 MEASURES = ("score", "image", "features", "match", "cover", "background", "mean |z|", "PCA residual")
 _GRIDPOINTS = np.linspace(0, 1, 257)  # where intensities' quantiles are compared
 
@@ -163,12 +165,18 @@ class Judge:
 
 
 def run_trials(
-    judge: Judge, healthy: Sequence[Case], *, most: int | None, patients: dict[str, list[Case]], progress: Progress = silent
+    judge: Judge,
+    healthy: Sequence[Case],
+    *,
+    kinds: Sequence[str],
+    most: int | None,
+    patients: dict[str, list[Case]],
+    progress: Progress = silent,
 ) -> list[Trial]:
-    """All healthy scans clean; the first `most` of them (None: all) with every lesion and every corruption; the patients."""
+    """All healthy scans clean; the first `most` of them (None: all) in every way of `kinds`; the patients."""
     some = healthy[:most]
     work = [(case.name, partial(judge.clean, case)) for case in healthy]
-    work += [(case.name, make) for case in some for make in _variants(judge, case)]
+    work += [(case.name, make) for case in some for make in _variants(judge, case, kinds)]
     work += [(case.name, partial(judge.ill, case, name)) for name, cases in patients.items() for case in cases]
     trials = []
     for done, (name, make) in enumerate(work):
@@ -187,11 +195,10 @@ def matched(prepared: Prepared, quantiles: Array) -> Array:
     return np.where(brain, np.interp(image, own, quantiles), 0).astype(np.float32)
 
 
-def _variants(judge: Judge, case: Case) -> list[partial[Trial]]:
+def _variants(judge: Judge, case: Case, kinds: Sequence[str]) -> list[partial[Trial]]:
     lesions = [Lesion(kind, size_ml) for kind in KINDS for size_ml in SIZES_ML]
-    return [partial(judge.with_lesion, case, lesion) for lesion in lesions] + [
-        partial(judge.spoilt, case, kind) for kind in (*CORRUPTIONS, FAILED_REGISTRATION)
-    ]
+    struck = [partial(judge.with_lesion, case, lesion) for lesion in lesions if lesion.name in kinds]
+    return struck + [partial(judge.spoilt, case, kind) for kind in SPOILT if kind in kinds]
 
 
 def as_rows(trials: Sequence[Trial]) -> list[dict[str, Any]]:

@@ -66,7 +66,7 @@ def train(
     members = {split: [s for s in listed if s.split == split] for split in ("train", "validation")}
     if not all(members.values()):
         raise TrainingError("the subject table needs scans of the splits train and validation.")
-    source = CubeSource(out / "prepared", settings.modality)
+    source = CubeSource(out / "prepared", settings.modality, settings.grid)
     whole = source.template(members["train"], named=template, progress=part_of(progress, 0, 0.1))
     settings = replace(settings, network=replace(settings.network, field_mm=field_around(whole)))
     coarse = cube_template(whole, size=settings.network.size, field_mm=settings.network.field_mm)
@@ -164,7 +164,7 @@ class _Run:
             for tag, value in figures.items():
                 curves.add_scalar(f"validation/{tag}", value, iteration)
             shown = volume[:_SHOWN, 0].cpu()
-            rows = [shown, made[:_SHOWN, 0].cpu()]
+            rows = [shown, made[: len(shown), 0].cpu()]
             save_picture(mosaic(rows if part == "gan" else [*rows, (rows[0] - rows[1]).abs() - 1]), folder / "samples.png")
             curves.write()
             return {tag: round(value, 5) for tag, value in figures.items()}

@@ -11,6 +11,7 @@ from torch import Tensor
 from ..devices import autocast
 from ..errors import SettingsError
 from ..nets.volume_gan import LIGHT, VolumeGan, VolumeGanSettings, encoder_losses
+from ..prepare import GridSettings
 from .loss_predictor import rate_at
 from .wasserstein import critic_wasserstein, generator_wasserstein, gradient_penalty
 
@@ -27,12 +28,18 @@ class VolumeGanTraining:
 
     network: VolumeGanSettings = LIGHT
     modality: str = "T1"
+    spacing_mm: float = 2.0  # of the grid scans are prepared on, before they become cubes
     batch_gan: int = 4
     batch_encoder: int = 8
     rate_gan: float = 2e-4
     rate_encoder: float = 5e-4
     penalty: float = 10.0
     seed: int = 0
+
+    @property
+    def grid(self) -> GridSettings:
+        """The papers' field of 256 × 192 mm at this spacing."""
+        return GridSettings(spacing_mm=self.spacing_mm, rows=round(256 / self.spacing_mm), columns=round(192 / self.spacing_mm))
 
     def __post_init__(self) -> None:
         if min(self.batch_gan, self.batch_encoder) < 2:

@@ -1,0 +1,182 @@
+"""The study of scan scores: implanted lesions and corrupted scans are what they claim, and its figures are right."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import brain_inpaint_ad as ad
+from brain_inpaint_ad.evaluation.corruptions import CORRUPTIONS, misplaced
+from brain_inpaint_ad.evaluation.implants import KINDS, SIZES_ML, Lesion, implant
+from brain_inpaint_ad.evaluation.scan_study import LESIONS, auroc, left_out, norm_of, operate, youden
+from brain_inpaint_ad.evaluation.scan_trials import CLEAN, MEASURES, Trial, matched
+from brain_inpaint_ad.prepare import GridSettings, prepare
+
+scores = st.lists(st.integers(0, 20).map(float), min_size=1, max_size=12)
+
+
+def a_trial(scan, kind, score, **others):
+    return Trial(scan, kind, 2.0 if kind in LESIONS else None, dict.fromkeys(MEASURES, 0.5) | {"score": score} | others)
+
+
+@pytest.fixture(scope="module")
+def a_scan(a_phantom):
+    return a_phantom.scan, a_phantom.scan.array > 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("volume_ml", [2.0, 20.0])
+def test_an_implanted_lesion_has_its_volume_and_changes_little_beyond_it(a_scan, kind, volume_ml):
+    scan, brain = a_scan
+    struck, truth = implant(scan, brain, Lesion(kind, volume_ml), np.random.default_rng(0))
+    assert truth.sum() * scan.grid.voxel_mm3 / 1000 == pytest.approx(volume_ml, rel=0.05)
+    assert (struck.array[~brain] == scan.array[~brain]).all()
+    change = struck.array[truth].mean() - scan.array[truth].mean()
+    assert change * (1 if kind == "bright" else -1) > 0.1 * np.median(scan.array[brain])
+    changed = np.abs(struck.array - scan.array) > 0.02 * scan.array.max()
+    beyond = (changed & ~truth).sum() / truth.sum()
+    assert beyond < (1.5 if kind != "pushing" else 20)
+    if kind == "pushing":
+        flat, _ = implant(scan, brain, Lesion("dark", volume_ml), np.random.default_rng(0))
+        assert beyond > (np.abs(flat.array - scan.array)[~truth] > 0.02 * scan.array.max()).sum() / truth.sum()
+
+
+def test_the_same_seed_gives_the_same_lesion_and_another_another(a_scan):
+    one, same, other = (implant(*a_scan, Lesion("dark", 5), np.random.default_rng(seed))[1] for seed in (1, 1, 2))
+    assert (one == same).all()
+    assert (one != other).any()
+
+
+@pytest.mark.parametrize("kind", CORRUPTIONS)
+def test_a_corruption_is_repeatable_and_changes_the_scan(a_scan, kind):
+    if kind in ("motion", "ghosting", "noise"):
+        pytest.importorskip("torchio")
+    scan, brain = a_scan
+    (one, mask), (same, _), (other, _) = (CORRUPTIONS[kind](scan, brain, np.random.default_rng(seed)) for seed in (3, 3, 4))
+    assert (one.array == same.array).all()
+    assert one.grid == same.grid
+    assert (one.array != scan.array).any() or one.grid != scan.grid
+    assert (one.array != other.array).any() or one.grid != other.grid
+    assert np.isfinite(one.array).all()
+    if kind == "wrong orientation":
+        axes = np.reshape(one.grid.direction, (3, 3))
+        assert np.linalg.det(axes) == pytest.approx(1)
+        assert (one.array == scan.array).all()
+    if kind == "clipped field":
+        assert 0.5 * brain.sum() < mask.sum() < 0.95 * brain.sum()
+    if kind == "missing slices":
+        empty = [(one.array.min(axis=axes) == one.array.max(axis=axes)).sum() for axes in ((1, 2), (0, 2), (0, 1))]
+        before = [(scan.array.min(axis=axes) == scan.array.max(axis=axes)).sum() for axes in ((1, 2), (0, 2), (0, 1))]
+        assert max(np.array(empty) - before) >= 3
+
+
+def test_a_lost_registration_lands_centimetres_beside():
+    import SimpleITK as sitk
+
+    points = np.random.default_rng(0).uniform(-60, 60, (50, 3))
+    wrong = misplaced(sitk.Transform(3, sitk.sitkIdentity), np.random.default_rng(1))
+    away = [np.linalg.norm(np.array(wrong.TransformPoint(point.tolist())) - point) for point in points]
+    assert 5 < np.median(away) < 60
+
+
+@given(scores, scores)
+def test_auroc_is_that_of_scikit_learn(clean, other):
+    from sklearn.metrics import roc_auc_score
+
+    truth = [0] * len(clean) + [1] * len(other)
+    assert auroc(clean, other) == pytest.approx(roc_auc_score(truth, [*clean, *other]))
+
+
+@given(scores, scores)
+def test_no_threshold_is_better_than_the_youden_point(clean, abnormal):
+    def gain(threshold):
+        operation = operate(clean, abnormal, threshold)
+        return operation.recall + operation.specificity
+
+    best = gain(youden(clean, abnormal))
+    assert all(gain(cut) <= best + 1e-12 for cut in np.arange(-0.5, 21, 0.5) if cut > min(*clean, *abnormal) - 0.1)
+
+
+def test_accuracy_counts_scans_of_both_kinds():
+    operation = operate([1, 2, 3, 9], [2, 8], 5)
+    assert (operation.accuracy, operation.recall, operation.specificity) == (4 / 6, 0.5, 0.75)
+
+
+def test_the_limits_of_quality_are_three_deviations_of_the_clean_scans():
+    trials = [a_trial(f"s{n}", CLEAN, n, match=0.9 + 0.01 * n, background=0.1 * n) for n in range(3)]
+    trials += [a_trial("s0", LESIONS[0], 10.0, match=0.0)]
+    norm = norm_of(trials)
+    assert norm.scores == (0, 1, 2)
+    assert norm.least_match == pytest.approx(0.91 - 3 * 0.01)
+    assert norm.most_background == pytest.approx(0.1 + 3 * 0.1)
+    assert 2 < norm.abnormal_from <= 10
+
+
+def test_nobody_is_judged_by_a_threshold_of_their_own():
+    """Two subjects whose lesions score below the other's clean scan: their own points would be right, each other's are not."""
+    low, high = [(CLEAN, 1.0), (LESIONS[0], 2.0)], [(CLEAN, 11.0), (LESIONS[0], 12.0)]
+    extra = [a_trial("c", CLEAN, 11.5)]
+    trials = [a_trial(name, kind, value) for name, pairs in (("a", low), ("b", high)) for kind, value in pairs] + extra
+    found = left_out(trials)
+    assert found.recall == 0.5
+    assert found.specificity < 1
+
+
+def test_matched_intensities_are_those_of_the_other_scans(a_coarse_scan):
+    prepared = prepare(ad.read_scan(a_coarse_scan), settings=GridSettings(spacing_mm=4.0, rows=64, columns=48))
+    quantiles = np.linspace(0.2, 0.6, 257)
+    moved = matched(prepared, quantiles)
+    inside = prepared.brain
+    assert np.quantile(moved[inside], [0.1, 0.5, 0.9]) == pytest.approx([0.24, 0.4, 0.56], abs=0.01)
+    order = np.argsort(prepared.image.array[inside], kind="stable")
+    assert (np.diff(moved[inside][order]) >= -1e-6).all()
+    assert (moved[~inside] == 0).all()
+
+
+def test_one_command_gives_table_rows_and_picture_and_calibrates_the_card(run_cli, a_healthy_folder, tmp_path):
+    """On two healthy phantoms, one of which gets a few of the lesions and corruptions."""
+    from brain_inpaint_ad.nets.volume_gan import VolumeGanSettings
+    from brain_inpaint_ad.training.fanogan import train
+    from brain_inpaint_ad.training.volume_gan import VolumeGanTraining
+
+    data = tmp_path / "data"
+    (data / "brain").mkdir(parents=True)
+    for n in range(4):
+        shutil.copy(a_healthy_folder / f"{'abc'[n % 3]}{n % 3 + 1}_brain.nii.gz", data / "brain" / f"s{n}_brain.nii.gz")
+    lines = ["scan,split", *(f"s{n},{split}" for n, split in enumerate(("train", "train", "validation", "validation")))]
+    (data / "subjects.csv").write_text("\n".join(lines) + "\n")
+    tiny = VolumeGanSettings(size=16, width=2, latent=3)
+    settings = VolumeGanTraining(network=tiny, spacing_mm=4.0, batch_gan=2, batch_encoder=2)
+    train(data, tmp_path / "run", settings=settings, iterations={"gan": 1, "encoder": 1, "refine": 1}, device="cpu")
+    model = tmp_path / "run" / "fanogan.safetensors"
+    kinds = ["dark lesion", "missing slices", "failed registration"]
+    words = [
+        "evaluate-scans",
+        "--data",
+        data,
+        "--out",
+        tmp_path / "out",
+        "--model",
+        model,
+        "--scans",
+        1,
+        "--kinds",
+        ",".join(kinds),
+    ]
+    refused = run_cli(*words)
+    assert refused.code == 1
+    assert "--calibrate" in refused.err
+    answer = run_cli(*words, "--calibrate")
+    assert answer.code == 0, answer.err
+    record = json.loads((tmp_path / "out" / "rows.json").read_text())
+    found = [(trial["kind"], trial["size_ml"]) for trial in record["trials"]]
+    lesions = [("dark lesion", size_ml) for size_ml in SIZES_ML]
+    assert found == [(CLEAN, None)] * 2 + lesions + [(kind, None) for kind in kinds[1:]]
+    assert answer.out.count("\n|") == 1 + 1 + len(SIZES_ML) + 2
+    card = json.loads(model.with_suffix(".json").read_text())
+    clean = sorted(trial["measures"]["score"] for trial in record["trials"] if trial["kind"] == CLEAN)
+    assert card["healthy_validation"]["whole_scan"]["scores"] == pytest.approx(clean)
+    assert (tmp_path / "out" / "scores.png").stat().st_size > 1000

@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import brain_inpaint_ad as ad
@@ -37,11 +37,11 @@ def test_an_implanted_lesion_has_its_volume_and_changes_little_beyond_it(a_scan,
     change = struck.array[truth].mean() - scan.array[truth].mean()
     assert change * (1 if kind == "bright" else -1) > 0.1 * np.median(scan.array[brain])
     changed = np.abs(struck.array - scan.array) > 0.02 * scan.array.max()
+    away_mm = np.linalg.norm((np.argwhere(changed & brain) - np.argwhere(truth).mean(axis=0)) * scan.grid.spacing[::-1], axis=1)
+    radius_mm = (3 * volume_ml * 1000 / (4 * np.pi)) ** (1 / 3)
+    assert away_mm.max() < (4.5 if kind == "pushing" else 3.5) * radius_mm
     beyond = (changed & ~truth).sum() / truth.sum()
-    assert beyond < (1.5 if kind != "pushing" else 20)
-    if kind == "pushing":
-        flat, _ = implant(scan, brain, Lesion("dark", volume_ml), np.random.default_rng(0))
-        assert beyond > (np.abs(flat.array - scan.array)[~truth] > 0.02 * scan.array.max()).sum() / truth.sum()
+    assert beyond > 2 if kind == "pushing" else beyond < 1.5
 
 
 def test_the_same_seed_gives_the_same_lesion_and_another_another(a_scan):
@@ -82,6 +82,7 @@ def test_a_lost_registration_lands_centimetres_beside():
     assert 5 < np.median(away) < 60
 
 
+@settings(deadline=None)
 @given(scores, scores)
 def test_auroc_is_that_of_scikit_learn(clean, other):
     from sklearn.metrics import roc_auc_score
@@ -90,6 +91,7 @@ def test_auroc_is_that_of_scikit_learn(clean, other):
     assert auroc(clean, other) == pytest.approx(roc_auc_score(truth, [*clean, *other]))
 
 
+@settings(deadline=None)
 @given(scores, scores)
 def test_no_threshold_is_better_than_the_youden_point(clean, abnormal):
     def gain(threshold):
@@ -149,8 +151,8 @@ def test_one_command_gives_table_rows_and_picture_and_calibrates_the_card(run_cl
     lines = ["scan,split", *(f"s{n},{split}" for n, split in enumerate(("train", "train", "validation", "validation")))]
     (data / "subjects.csv").write_text("\n".join(lines) + "\n")
     tiny = VolumeGanSettings(size=16, width=2, latent=3)
-    settings = VolumeGanTraining(network=tiny, spacing_mm=4.0, batch_gan=2, batch_encoder=2)
-    train(data, tmp_path / "run", settings=settings, iterations={"gan": 1, "encoder": 1, "refine": 1}, device="cpu")
+    training = VolumeGanTraining(network=tiny, spacing_mm=4.0, batch_gan=2, batch_encoder=2)
+    train(data, tmp_path / "run", settings=training, iterations={"gan": 1, "encoder": 1, "refine": 1}, device="cpu")
     model = tmp_path / "run" / "fanogan.safetensors"
     kinds = ["dark lesion", "missing slices", "failed registration"]
     words = [

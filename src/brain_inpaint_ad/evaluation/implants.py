@@ -12,9 +12,11 @@ from ..volume import Array, Volume
 
 KINDS = ("dark", "bright", "pushing")
 SIZES_ML = (2.0, 10.0, 40.0)
-_DARK, _BRIGHT = 0.45, 1.25  # times the median of the brain: fluid-like, and blood- or contrast-like
+_DARK = 0.45  # times the median of the brain: like fluid
+_BRIGHT = 1.15  # times its 99th percentile: like fresh blood or contrast agent
 _BUMPS_MM = 8.0  # standard deviation of the Gaussian that makes a lesion's border uneven
-_PUSH = 0.5  # of its radius a pushing lesion moves the tissue at its border
+_PUSH = 0.5  # of its radius a pushing lesion moves the tissue in its midst
+_REACH = 1.5  # radii from its centre to where that has fallen to 1/e
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,8 @@ def implant(scan: Volume, brain: Array, lesion: Lesion, rng: np.random.Generator
     values = scan.array.astype(np.float32)
     if lesion.kind == "pushing":
         values = _pushed(values, offset, distance, radius_mm, spacing)
-    target = float(np.median(scan.array[brain])) * (_BRIGHT if lesion.kind == "bright" else _DARK)
+    tissue = scan.array[brain]
+    target = float(_BRIGHT * np.percentile(tissue, 99) if lesion.kind == "bright" else _DARK * np.median(tissue))
     share = np.where(brain, np.clip((edge - uneven) / spacing.max() + 0.5, 0, 1), 0)
     mixed = np.where(brain, values + share * (target - values), scan.array)
     return scan.with_array(mixed.astype(np.float32)), truth
@@ -63,7 +66,7 @@ def implant(scan: Volume, brain: Array, lesion: Lesion, rng: np.random.Generator
 
 def _pushed(values: Array, offset: Array, distance: Array, radius_mm: float, spacing: Array) -> Array:
     """Tissue away from the centre, by less the further it is; what was at r comes to r + shift."""
-    shift = _PUSH * radius_mm * np.exp(-((distance / (2 * radius_mm)) ** 2))
+    shift = _PUSH * radius_mm * np.exp(-((distance / (_REACH * radius_mm)) ** 2))
     source = (1 - shift / np.maximum(distance, 1e-3))[..., None] * offset
     moved = np.stack(np.indices(values.shape), axis=-1) + (source - offset) / spacing
     return np.asarray(ndimage.map_coordinates(values, np.moveaxis(moved, -1, 0), order=1, mode="nearest"))

@@ -19,7 +19,7 @@ from .grid import GridSettings, mask_to_grid, model_grid, to_model_grid
 WINDOW_HU = (-20.0, 100.0)  # as published
 SOFT_HU = (0.0, 100.0)  # brain, blood and cerebrospinal fluid
 BONE_HU = 250.0
-GAP_MM = 4.0  # holes of the skull through which the brain is not followed: half of this, on either side
+GAP_MM = 4.0  # half the width of holes in the skull through which the brain is not followed
 AIR_HU = -300.0  # a scan in Hounsfield units shows air
 
 
@@ -51,24 +51,22 @@ def inside_skull(scan: Volume) -> Array:
     """Soft tissue that bone encloses: bool of the scan's shape, its largest part, filled."""
     spacing = scan.grid.spacing[::-1]
     soft = (scan.array > SOFT_HU[0]) & (scan.array < SOFT_HU[1])
-    bone_distance = ndimage.distance_transform_edt(scan.array < BONE_HU, sampling=spacing)
-    reach = GAP_MM / 2
-    parts, count = ndimage.label(soft & (bone_distance > reach) & _enclosed(scan, spacing))
+    parts, count = ndimage.label(soft & _enclosed(scan, spacing))
     if count == 0:
         raise NoBrainError(f"no brain was found in {scan.name}: no soft tissue lies inside a skull; give a mask with --mask.")
     largest = parts == np.argmax(np.bincount(parts.ravel())[1:]) + 1
-    grown = ndimage.distance_transform_edt(~largest, sampling=spacing) <= reach
+    grown = ndimage.distance_transform_edt(~largest, sampling=spacing) <= GAP_MM  # what `_enclosed` kept away from bone
     filled: Array = ndimage.binary_fill_holes(grown & (scan.array < BONE_HU))
     mask = scan.with_array(filled.astype(np.uint8), f"the space inside the skull of {scan.name}")
     return find_brain(scan, mask=mask)[0]
 
 
 def _enclosed(scan: Volume, spacing: tuple[float, ...]) -> Array:
-    """What every axial view shows inside the ring of bone, gaps of up to GAP_MM closed."""
+    """What some view shows inside a ring of bone, gaps of up to twice GAP_MM closed; this far from bone."""
     bone = scan.array >= BONE_HU
     near = ndimage.distance_transform_edt(~bone, sampling=spacing) <= GAP_MM
     enclosed = np.zeros(bone.shape, bool)
-    for axis in range(3):  # whichever axis the file calls axial
+    for axis in range(3):  # whichever of them is axial in this file
         views = np.moveaxis(near, axis, 0)
         filled = np.stack([ndimage.binary_fill_holes(view) for view in views])
         enclosed |= np.moveaxis(filled, 0, axis) & ~near

@@ -186,7 +186,7 @@ def test_a_cut_and_resumed_training_gives_the_weights_of_one_that_was_not_cut(a_
     assert math.isfinite(card["healthy_validation"]["image"])
     for step in FEW:
         assert (whole / step / "samples.png").stat().st_size > 0
-        assert (whole / step / "curves.png").exists() == (whole / step / "curves.csv").exists()
+        assert step == "gan" or (whole / step / "curves.png").stat().st_size > 0  # of the GAN nothing is logged so soon
 
 
 def test_a_step_that_has_nothing_to_build_on_or_is_there_already_is_refused(a_healthy_folder, a_run_folder):

@@ -73,7 +73,8 @@ def study(
     except OSError as error:
         raise OutputError(f"{out} cannot be made ({error.strerror}); choose another --out folder.") from error
     store = Store(cache or out / "cache")
-    group = HealthyFolder(data, store, detector.card.grid).group(progress=part_of(progress, 0, 0.3))
+    folder = data / "brain" if (data / "brain").is_dir() else data  # beside it, ours has whole heads of the same names
+    group = HealthyFolder(folder, store, detector.card.grid).group(progress=part_of(progress, 0, 0.3))
     judge = Judge(detector, group, store)
     trials = run_trials(
         judge,

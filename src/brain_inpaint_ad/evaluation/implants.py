@@ -47,7 +47,7 @@ def implant(scan: Volume, brain: Array, lesion: Lesion, rng: np.random.Generator
     depth = ndimage.distance_transform_edt(brain, sampling=spacing)
     deep = np.argwhere(depth >= min(radius_mm, 0.8 * float(depth.max())))
     centre = deep[rng.integers(len(deep))]
-    offset = (np.stack(np.indices(brain.shape), axis=-1) - centre) * spacing
+    offset = (np.moveaxis(np.indices(brain.shape), 0, -1) - centre) * spacing
     distance = np.linalg.norm(offset, axis=-1)
     bumps = ndimage.gaussian_filter(rng.normal(size=brain.shape), _BUMPS_MM / spacing)
     uneven = np.where(brain, distance + 0.25 * radius_mm * bumps / bumps.std(), np.inf)
@@ -68,5 +68,5 @@ def _pushed(values: Array, offset: Array, distance: Array, radius_mm: float, spa
     """Tissue away from the centre, by less the further it is; what was at r comes to r + shift."""
     shift = _PUSH * radius_mm * np.exp(-((distance / (_REACH * radius_mm)) ** 2))
     source = (1 - shift / np.maximum(distance, 1e-3))[..., None] * offset
-    moved = np.stack(np.indices(values.shape), axis=-1) + (source - offset) / spacing
+    moved = np.moveaxis(np.indices(values.shape), 0, -1) + (source - offset) / spacing
     return np.asarray(ndimage.map_coordinates(values, np.moveaxis(moved, -1, 0), order=1, mode="nearest"))

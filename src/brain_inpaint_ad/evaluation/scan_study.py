@@ -62,6 +62,8 @@ def study(
     unknown = sorted(set(kinds or ()) - {*LESIONS, *SPOILT})
     if unknown:
         raise SettingsError(f"there is no kind {unknown[0]!r}; known are {', '.join((*LESIONS, *SPOILT))}.")
+    if kinds and not set(kinds) & set(LESIONS):
+        raise SettingsError(f"one kind of lesion at least is needed for the Youden point; add one of {', '.join(LESIONS)}.")
     patients = {name: DATASETS[name](Path(folder), split) for name, folder in map(_pair, against)}
     detector = load_whole_scan(model, device=device)
     if not calibrate:
@@ -127,13 +129,15 @@ def norm_of(trials: Sequence[Trial]) -> ScanNorm:
 
     return ScanNorm(
         scores=tuple(sorted(values_of(trials, CLEAN, "score"))),
-        abnormal_from=youden(
-            values_of(trials, CLEAN, "score"), [v for kind in LESIONS for v in values_of(trials, kind, "score")]
-        ),
+        abnormal_from=_youden_of(trials),
         least_match=limit("match", -1),
         least_cover=limit("cover", -1),
         most_background=limit("background", 1),
     )
+
+
+def _youden_of(trials: Sequence[Trial]) -> float:
+    return youden(values_of(trials, CLEAN, "score"), [v for kind in LESIONS for v in values_of(trials, kind, "score")])
 
 
 def values_of(trials: Sequence[Trial], kind: str, measure: str, size_ml: float | None = None) -> list[float]:
@@ -152,7 +156,7 @@ def left_out(trials: Sequence[Trial]) -> Operation:
     for scan in sorted({trial.scan for trial in trials if trial.kind == CLEAN}):
         others = [trial for trial in trials if trial.scan != scan]
         mine = [trial for trial in trials if trial.scan == scan]
-        threshold = norm_of(others).abnormal_from
+        threshold = _youden_of(others)
         hits += [value >= threshold for kind in LESIONS for value in values_of(mine, kind, "score")]
         passes += [value < threshold for value in values_of(mine, CLEAN, "score")]
     return Operation(float(np.mean([*hits, *passes])), float(np.mean(hits)), float(np.mean(passes)))

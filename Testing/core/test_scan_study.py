@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 import brain_inpaint_ad as ad
 from brain_inpaint_ad.evaluation.corruptions import CORRUPTIONS, misplaced
 from brain_inpaint_ad.evaluation.implants import KINDS, SIZES_ML, Lesion, implant
-from brain_inpaint_ad.evaluation.scan_study import LESIONS, auroc, left_out, norm_of, operate, youden
-from brain_inpaint_ad.evaluation.scan_trials import CLEAN, MEASURES, Trial, matched
+from brain_inpaint_ad.evaluation.scan_metrics import auroc, left_out, norm_of, operate, youden
+from brain_inpaint_ad.evaluation.scan_trials import CLEAN, LESIONS, MEASURES, Trial, matched
 from brain_inpaint_ad.prepare import GridSettings, prepare
 
 scores = st.lists(st.integers(0, 20).map(float), min_size=1, max_size=12)

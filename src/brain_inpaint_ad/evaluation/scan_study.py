@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from .. import __version__
-from ..detectors.whole_scan import GOOD, WHOLE_SCAN, ScanNorm, WholeScanDetector
+from ..detectors.whole_scan import WHOLE_SCAN, ScanNorm, WholeScanDetector
 from ..errors import InputError, OutputError, SettingsError
 from ..files import write_atomically
 from ..progress import Progress, part_of, silent
@@ -19,21 +17,12 @@ from ..scan_score import load_whole_scan
 from ..weights.store import find_model, write_card
 from .datasets import DATASETS, Case, ixi
 from .healthy import HealthyFolder
+from .scan_metrics import auroc, average_precision, in_doubt, left_out, norm_of, operate, values_of
 from .scan_trials import CLEAN, LESIONS, SPOILT, Judge, Trial, as_rows, run_trials
 from .store import Store
 from .tables import Table
 
 CONTENDERS = ("score", "image", "features", "mean |z|", "PCA residual")
-DOUBT = 3.0  # standard deviations from the healthy mean at which a scan's quality is in doubt
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """What a threshold on the score does: the paper's three figures."""
-
-    accuracy: float
-    recall: float
-    specificity: float
 
 
 def study(
@@ -97,78 +86,6 @@ def study(
     return (out / "table.md").read_text(encoding="utf-8")
 
 
-def auroc(clean: Sequence[float], other: Sequence[float]) -> float:
-    """How often a scan of `other` has the higher score than one of `clean`, ties counting half."""
-    first, second = np.asarray(clean)[:, None], np.asarray(other)[None]
-    return float((second > first).mean() + 0.5 * (second == first).mean())
-
-
-def youden(clean: Sequence[float], abnormal: Sequence[float]) -> float:
-    """The threshold with the greatest recall + specificity − 1; between the two scores where it lies, the middle."""
-    scores = np.unique([*clean, *abnormal])
-    cuts = np.concatenate([scores[:1], (scores[1:] + scores[:-1]) / 2])
-    gains = [np.mean(np.asarray(abnormal) >= cut) + np.mean(np.asarray(clean) < cut) for cut in cuts]
-    return float(cuts[int(np.argmax(gains))])
-
-
-def operate(clean: Sequence[float], abnormal: Sequence[float], threshold: float) -> Operation:
-    """A scan is called abnormal at or above the threshold."""
-    hits, passes = np.asarray(abnormal) >= threshold, np.asarray(clean) < threshold
-    return Operation(float(np.concatenate([hits, passes]).mean()), float(hits.mean()), float(passes.mean()))
-
-
-def norm_of(trials: Sequence[Trial]) -> ScanNorm:
-    """Healthy scores, the Youden point of clean scans against those with lesions, and the limits of quality."""
-    clean = [trial for trial in trials if trial.kind == CLEAN and not trial.refused]
-    if len(clean) < 2:
-        raise InputError("fewer than two healthy scans could be judged; more are needed to say what is healthy.")
-
-    def limit(name: str, direction: float) -> float:
-        values = [trial.measures[name] for trial in clean]
-        return float(np.mean(values) + direction * DOUBT * np.std(values, ddof=1))
-
-    return ScanNorm(
-        scores=tuple(sorted(values_of(trials, CLEAN, "score"))),
-        abnormal_from=_youden_of(trials),
-        least_match=limit("match", -1),
-        least_cover=limit("cover", -1),
-        most_background=limit("background", 1),
-    )
-
-
-def _youden_of(trials: Sequence[Trial]) -> float:
-    return youden(values_of(trials, CLEAN, "score"), [v for kind in LESIONS for v in values_of(trials, kind, "score")])
-
-
-def values_of(trials: Sequence[Trial], kind: str, measure: str, size_ml: float | None = None) -> list[float]:
-    """Of all scans of a kind, and a size where one is given; refused ones are left out."""
-    return [
-        trial.measures[measure]
-        for trial in trials
-        if trial.kind == kind and not trial.refused and (size_ml is None or trial.size_ml == size_ml)
-    ]
-
-
-def left_out(trials: Sequence[Trial]) -> Operation:
-    """The Youden point of all other subjects, applied to each: accuracy, recall, specificity over all scans."""
-    hits: list[bool] = []
-    passes: list[bool] = []
-    for scan in sorted({trial.scan for trial in trials if trial.kind == CLEAN}):
-        others = [trial for trial in trials if trial.scan != scan]
-        mine = [trial for trial in trials if trial.scan == scan]
-        threshold = _youden_of(others)
-        hits += [value >= threshold for kind in LESIONS for value in values_of(mine, kind, "score")]
-        passes += [value < threshold for value in values_of(mine, CLEAN, "score")]
-    return Operation(float(np.mean([*hits, *passes])), float(np.mean(hits)), float(np.mean(passes)))
-
-
-def in_doubt(trial: Trial, norm: ScanNorm) -> bool:
-    """Whether the quality of a scan is called anything but good."""
-    if trial.refused:
-        return True
-    return norm.doubt(trial.measures["match"], trial.measures["cover"], trial.measures["background"]) != GOOD
-
-
 def table_of(trials: Sequence[Trial], norm: ScanNorm) -> Table:
     """A line per kind and size: AUROC against the clean scans, by contender, and how many have their quality doubted."""
     lines = []
@@ -195,21 +112,6 @@ def table_of(trials: Sequence[Trial], norm: ScanNorm) -> Table:
         "quality doubted",
     ]
     return Table("Scan scores", note, head, lines)
-
-
-def average_precision(trials: Sequence[Trial]) -> dict[str, float]:
-    """Of the score, by kind of lesion, among the clean scans of the same subjects."""
-    from sklearn.metrics import average_precision_score
-
-    found = {}
-    for kind in LESIONS:
-        lesions = values_of(trials, kind, "score")
-        subjects = {trial.scan for trial in trials if trial.kind == kind}
-        clean = values_of([trial for trial in trials if trial.scan in subjects], CLEAN, "score")
-        if lesions and clean:
-            truth = [True] * len(lesions) + [False] * len(clean)
-            found[kind] = float(average_precision_score(truth, [*lesions, *clean]))
-    return found
 
 
 def _write(out: Path, trials: list[Trial], norm: ScanNorm, *, split: str, detector: WholeScanDetector, command: str) -> None:

@@ -93,7 +93,7 @@ class Judge:
     def intensities(self, cases: Sequence[Case]) -> Array:
         """Quantiles of the prepared brains of all cases together, at _GRIDPOINTS."""
         prepared = [self._prepared(case) for case in cases]
-        return np.quantile(np.concatenate([one.image.array[one.brain] for one in prepared]), _GRIDPOINTS)
+        return np.asarray(np.quantile(np.concatenate([one.image.array[one.brain] for one in prepared]), _GRIDPOINTS))
 
     def ill(self, case: Case, kind: str) -> Trial:
         """A scan of a data set of patients, called by the data set's name."""

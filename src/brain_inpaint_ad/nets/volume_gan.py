@@ -126,6 +126,8 @@ class VolumeGan(nn.Module):
     Input cubes (batch, 1, size, size, size) in [−1, 1], output their reconstructions G(E(x)).
     """
 
+    template: Tensor
+
     def __init__(self, settings: VolumeGanSettings) -> None:
         super().__init__()
         self.settings = settings

@@ -26,4 +26,5 @@ def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Ten
     share = mix.reshape(-1, *[1] * (real.ndim - 1))
     between = (share * real + (1 - share) * fake).detach().requires_grad_()
     (gradient,) = torch.autograd.grad(critic(between).float().sum(), between, create_graph=True)
-    return (gradient.float().flatten(1).norm(dim=1) - 1).square().mean()
+    penalty: Tensor = (gradient.float().flatten(1).norm(dim=1) - 1).square().mean()
+    return penalty

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 import brain_inpaint_ad as ad
 from brain_inpaint_ad.evaluation.corruptions import CORRUPTIONS, misplaced
 from brain_inpaint_ad.evaluation.implants import KINDS, SIZES_ML, Lesion, implant
+from brain_inpaint_ad.evaluation.scan_figures import draw_scores
 from brain_inpaint_ad.evaluation.scan_metrics import auroc, left_out, norm_of, operate, youden
+from brain_inpaint_ad.evaluation.scan_study import table_of
 from brain_inpaint_ad.evaluation.scan_trials import CLEAN, LESIONS, MEASURES, Trial, matched
 from brain_inpaint_ad.prepare import GridSettings, prepare
 
@@ -127,6 +129,17 @@ def test_nobody_is_judged_by_a_threshold_of_their_own():
     assert found.specificity < 1
 
 
+def test_table_and_picture_have_a_place_for_every_kind_and_refused_scans_are_counted():
+    trials = [a_trial(f"s{n}", CLEAN, 1.0 + n) for n in range(4)]
+    trials += [a_trial(f"s{n}", LESIONS[0], 3.5 + n) for n in range(2)]
+    trials += [a_trial("s0", "noise", 9.0), Trial("s1", "noise", None, {}, "no brain was found")]
+    norm = norm_of(trials)
+    lines = table_of(trials, norm).lines
+    assert [line[:3] for line in lines] == [[CLEAN, "4", "–"], [f"{LESIONS[0]}, 2 ml", "2", "0.88"], ["noise", "2", "1.00"]]
+    assert [line[-1] for line in lines] == ["0/4", "0/2", "1/2"]
+    assert draw_scores(trials, norm).startswith(b"\x89PNG")
+
+
 def test_matched_intensities_are_those_of_the_other_scans(a_coarse_scan):
     prepared = prepare(ad.read_scan(a_coarse_scan), settings=GridSettings(spacing_mm=4.0, rows=64, columns=48))
     quantiles = np.linspace(0.2, 0.6, 257)
@@ -139,7 +152,7 @@ def test_matched_intensities_are_those_of_the_other_scans(a_coarse_scan):
 
 
 def test_one_command_gives_table_rows_and_picture_and_calibrates_the_card(run_cli, a_healthy_folder, tmp_path):
-    """On two healthy phantoms, one of which gets a few of the lesions and corruptions."""
+    """On two healthy phantoms, with a few of the lesions and corruptions."""
     from brain_inpaint_ad.nets.volume_gan import VolumeGanSettings
     from brain_inpaint_ad.training.fanogan import train
     from brain_inpaint_ad.training.volume_gan import VolumeGanTraining
@@ -155,19 +168,8 @@ def test_one_command_gives_table_rows_and_picture_and_calibrates_the_card(run_cl
     train(data, tmp_path / "run", settings=training, iterations={"gan": 1, "encoder": 1, "refine": 1}, device="cpu")
     model = tmp_path / "run" / "fanogan.safetensors"
     kinds = ["dark lesion", "failed registration"]
-    words = [
-        "evaluate-scans",
-        "--data",
-        data,
-        "--out",
-        tmp_path / "out",
-        "--model",
-        model,
-        "--scans",
-        1,
-        "--kinds",
-        ",".join(kinds),
-    ]
+    words = ["evaluate-scans", "--data", data, "--out", tmp_path / "out", "--model", model]
+    words += ["--scans", 2, "--kinds", ",".join(kinds)]
     refused = run_cli(*words)
     assert refused.code == 1
     assert "--calibrate" in refused.err
@@ -176,7 +178,7 @@ def test_one_command_gives_table_rows_and_picture_and_calibrates_the_card(run_cl
     record = json.loads((tmp_path / "out" / "rows.json").read_text())
     found = [(trial["kind"], trial["size_ml"]) for trial in record["trials"]]
     lesions = [("dark lesion", size_ml) for size_ml in SIZES_ML]
-    assert found == [(CLEAN, None)] * 2 + lesions + [(kind, None) for kind in kinds[1:]]
+    assert found == [(CLEAN, None)] * 2 + 2 * [*lesions, (kinds[1], None)]
     assert answer.out.count("\n|") == 1 + 1 + len(SIZES_ML) + 1
     card = json.loads(model.with_suffix(".json").read_text())
     clean = sorted(trial["measures"]["score"] for trial in record["trials"] if trial["kind"] == CLEAN)

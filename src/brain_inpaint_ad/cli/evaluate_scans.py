@@ -19,7 +19,7 @@ def evaluate_scans(
         str, typer.Option(help="A fanogan-3d model's name or the path of its .safetensors file.")
     ] = "t1-fanogan-3d",
     split: Annotated[str, typer.Option(help="validation, or test: once, at the end.")] = "validation",
-    scans: Annotated[int | None, typer.Option(min=1, help="How many healthy scans to put lesions into and to spoil.")] = None,
+    scans: Annotated[int | None, typer.Option(min=2, help="How many healthy scans to put lesions into and to spoil.")] = None,
     kinds: Annotated[str, typer.Option(help="Lesions and corruptions by name, separated by commas; all.")] = "all",
     against: Annotated[list[str] | None, typer.Option(help="Patients as DATASET=FOLDER; may be repeated.")] = None,
     calibrate: Annotated[

@@ -48,6 +48,8 @@ def study(
     """
     if calibrate and split != "validation":
         raise SettingsError("a model is calibrated on the split validation only; leave --calibrate or --split away.")
+    if most is not None and most < 2:
+        raise SettingsError(f"lesions must go into two scans or more, so that nobody is judged by their own; got {most}.")
     unknown = sorted(set(kinds or ()) - {*LESIONS, *SPOILT})
     if unknown:
         raise SettingsError(f"there is no kind {unknown[0]!r}; known are {', '.join((*LESIONS, *SPOILT))}.")

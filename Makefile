@@ -47,7 +47,7 @@ train: .venv/dev.stamp
 	touch $@
 
 .venv/dev.stamp: .venv/run.stamp
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[fast,train,evaluate,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[fast,dicom,train,evaluate,dev]'
 	touch $@
 
 clean:

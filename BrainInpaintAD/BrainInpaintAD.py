@@ -26,8 +26,8 @@ class BrainInpaintAD(ScriptedLoadableModule):
         parent.dependencies = ["Segmentations"]
         parent.contributors = ["BrainInpaintAD contributors"]
         parent.helpText = _(
-            "Unsupervised anomaly detection in T1-weighted brain MRI: a network that has seen only healthy brains "
-            "fills in erased squares, and where the scan differs from what it expects, the heatmap is hot.<br>"
+            "Unsupervised anomaly detection in T1-weighted brain MRI: models that know healthy brains only tell what is "
+            "rare in health at its place, or fill in erased squares; where the scan differs, the heatmap is hot.<br>"
             "<b>For research only. Not a medical device; never base a diagnosis on it.</b><br>"
             '<a href="https://github.com/BrainInpaintAD/BrainInpaintAD">Documentation</a>'
         )
@@ -189,17 +189,18 @@ class BrainInpaintADLogic(ScriptedLoadableModuleLogic):
         """Look for anomalies in a T1 volume and wait for the result: heatmapNode, segmentationNode, tableNode, summary, …
 
         maskNode: labelmap volume of the brain on the same grid; None lets the core find the brain.
-        model: a name of `models()`, "" is the default; windowMm: one of its windowsMm, None is 32 mm where the model has it.
+        model: a name of `models()`; "" is the default, or t1-inpaint where a window is given, for the default has none.
+        windowMm: one of the model's windowsMm; None is 32 mm, or the nearest it has.
         scale: Felzenszwalb scale, 10 to 500; segmentation: "slices" or "volume"; rule: "calibrated" or "paper".
         Raises an error with the reason when there is no result.
         """
         from BrainInpaintADLib.Models import findModel
         from BrainInpaintADLib.Parameters import rememberCut
-        from BrainInpaintADLib.Settings import WINDOW_MM, Settings
+        from BrainInpaintADLib.Settings import WINDOW_MODEL, Settings
 
-        chosen = findModel(model)
+        chosen = findModel(model or (WINDOW_MODEL if windowMm else ""))
         if windowMm is None:
-            windowMm = WINDOW_MM if WINDOW_MM in chosen.windowsMm else chosen.windowsMm[-1]
+            windowMm = chosen.nearestMm()
         settings = Settings(
             model=chosen.name,
             windowMm=chosen.card(windowMm).windowMm,

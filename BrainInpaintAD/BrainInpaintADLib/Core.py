@@ -80,7 +80,8 @@ def previewFolder(out: Path) -> Path:
 def detectCommand(scan: Path, out: Path, settings: Settings, *, mask: Path | None = None) -> list[str]:
     """The command that writes the results of `scan` to the folder `out` and reports progress as JSON lines.
 
-    What sliders need (`recut.npz`) comes always; the reconstruction and a preview where the model has them.
+    What sliders need (`recut.npz`) comes always; the reconstruction and a preview where the model has them; window and stride
+    are named only where it has windows.
     Raises Models.ModelsError when there is no such model or window.
     """
     model = Models.findModel(settings.model)
@@ -88,7 +89,8 @@ def detectCommand(scan: Path, out: Path, settings: Settings, *, mask: Path | Non
     return [
         *(pythonExecutable(), "-m", PACKAGE, "detect", str(scan), "--out", str(out)),
         *(("--mask", str(mask)) if mask else ()),
-        *("--model", card.argument, "--window-mm", f"{card.windowMm:g}"),
+        *("--model", card.argument),
+        *(("--window-mm", f"{card.windowMm:g}") if card.windowMm else ()),
         *settings.arguments(),
         *(("--reconstruction",) if model.canReconstruct else ()),
         *(("--preview", str(previewFolder(out))) if card.windowMm in model.previewsMm else ()),

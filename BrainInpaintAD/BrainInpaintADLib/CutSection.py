@@ -22,11 +22,12 @@ from .Recut import Recut, RecutError
 from .Results import ResultNodes
 from .Scene import SceneError
 from .Segments import SegmentsError
-from .Settings import PUBLISHED, Settings
+from .Settings import PUBLISHED, WINDOW_MODEL, Settings
 from .Situation import Situation
 
 _REFUSALS = (RecutError, SceneError, SegmentsError, FindingsError)  # their messages name the remedy
 
+_NO_WINDOWS = (0,)  # the sizes of a model without
 _PAUSE_MS = 300  # before a window size that is not ready starts a detection: the user may only be passing through it
 _YIELD_MS, _SLEEP_S = 20, 0.005  # of every 25 ms, 5 for the thread that loads
 _WARM_MS = 300  # after a result has come: the views are drawn first
@@ -133,9 +134,10 @@ class CutSection:
         slider.blockSignals(wasBlocked)
         slider.enabled = isFree and len(sizes) > 1
         self._showSize(slider.value)
-        slider.toolTip = windowToolTip(sizes)
+        for widget in (slider, self._ui.windowTitleLabel, self._ui.windowLabel):
+            widget.toolTip = windowToolTip(sizes)
         self._ui.readyLabel.text = readyText(sizes, situation.readyMm)
-        self._ui.readyLabel.visible = len(sizes) > 1
+        self._ui.readyLabel.visible = len(sizes) > 1 or sizes == _NO_WINDOWS
 
     def _showSize(self, index: int) -> None:
         size = self._sizeAt(index)
@@ -256,6 +258,9 @@ def _cutKey(result: ResultNodes, settings: Settings) -> tuple[str, tuple]:
 def windowToolTip(sizes: tuple[int, ...]) -> str:
     """What the window is, and where the slider stops."""
     text = _("Side of the erased square that the model fills in again, in mm.")
+    if sizes == _NO_WINDOWS:
+        hint = _("The chosen model has no windows; to set their size, choose the published model '{name}' under Inputs.")
+        return text + " " + hint.format(name=WINDOW_MODEL)
     if len(sizes) < 2:
         return text + " " + _("This model has one size.")
     return (
@@ -269,9 +274,11 @@ def windowToolTip(sizes: tuple[int, ...]) -> str:
 
 
 def readyText(sizes: tuple[int, ...], ready: tuple[int, ...]) -> str:
-    """Which sizes can be shown at once, such as "16 · 32 · 64 mm; ready: 32 mm"."""
+    """Which sizes can be shown at once, such as "16 · 32 · 64 mm; ready: 32 mm", or which model has windows."""
     if not sizes:
         return ""
+    if sizes == _NO_WINDOWS:
+        return _("This model has no windows; the published model '{name}' has.").format(name=WINDOW_MODEL)
     there = _("{sizes} mm").format(sizes=" · ".join(f"{size:g}" for size in sizes))
     if not ready:
         return _("{there}; none is ready").format(there=there)

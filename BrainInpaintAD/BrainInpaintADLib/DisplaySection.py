@@ -32,6 +32,8 @@ class DisplaySection:
         canRebuild = hasResult and result.reconstructionNode is not None
         ui.reconstructionCheckBox.enabled = canRebuild
         ui.reconstructionCheckBox.toolTip = _reconstructionToolTip(hasResult, canRebuild)
+        ui.heatLabel.text = heatText(result.isRarity) if hasResult else ""
+        ui.heatLabel.visible = hasResult
         if not hasResult:
             self._root, self._told = "", {}
             return
@@ -40,7 +42,7 @@ class DisplaySection:
         if result.heatmapNode.GetID() != self._root:
             self._takeOver(result, parameters)
         self._bring(result, parameters)
-        self._showThreshold(Heatmap.threshold(result.heatmapNode))
+        self._showThreshold(Heatmap.threshold(result.heatmapNode), isRarity=result.isRarity)
 
     def _takeOver(self, result: ResultNodes, parameters: Parameters) -> None:
         """Another heatmap: the range and the threshold are its own, the rest is as the user has it."""
@@ -48,7 +50,8 @@ class DisplaySection:
         slider = self._ui.thresholdSlider
         low, high = Heatmap.thresholdRange(result.heatmapNode)
         wasBlocked = slider.blockSignals(True)
-        slider.minimum, slider.maximum = low, math.ceil(high * 1000) / 1000  # the box shows three decimals
+        slider.decimals, slider.singleStep = (1, 0.1) if result.isRarity else (3, 0.005)
+        slider.minimum, slider.maximum = low, math.ceil(high * 1000) / 1000  # as many decimals as the box shows
         slider.blockSignals(wasBlocked)
         if not result.isPreview:  # a preview comes and goes and leaves no trace in the parameters
             parameters.heatmapThreshold = Heatmap.threshold(result.heatmapNode)
@@ -67,8 +70,10 @@ class DisplaySection:
             self._told[name] = value  # first: what is told may come back here as another change
             tell(value)
 
-    def _showThreshold(self, least: float) -> None:
+    def _showThreshold(self, least: float, *, isRarity: bool) -> None:
         slider = self._ui.thresholdSlider
+        for widget in (slider, self._ui.thresholdLabel):
+            widget.toolTip = _thresholdToolTip(least, isRarity)
         wasBlocked = slider.blockSignals(True)
         slider.value = least
         slider.blockSignals(wasBlocked)
@@ -88,11 +93,27 @@ def _show(result: ResultNodes, parameters: Parameters, isReconstructionShown: bo
     Results.show(result, opacity=parameters.heatmapOpacity, showReconstruction=isShown)
 
 
+def heatText(isRarity: bool) -> str:
+    """What the colours mean."""
+    if isRarity:
+        return _("Heat 3 means: {share} look at least as changed (2: 1 in 100; 4: 1 in 10,000).").format(
+            share=Heatmap.rarityText(3)
+        )
+    return _("Heat says how far a place is from what the model expected; it has no unit.")
+
+
+def _thresholdToolTip(least: float, isRarity: bool) -> str:
+    if isRarity:
+        text = _("Heat below this value is transparent (no unit); at {least:.1f}, {share} look at least as changed.")
+        return text.format(least=least, share=Heatmap.rarityText(least))
+    return _("Heat below this value is transparent (no unit).")
+
+
 def _reconstructionToolTip(hasResult: bool, canRebuild: bool) -> str:
     if not hasResult:
         return _("There is no heatmap yet; press 'Detect anomalies' first.")
     if not canRebuild:
-        return _("This model predicts heat directly and rebuilds nothing; choose a model that inpaints.")
+        return _("This model predicts heat directly and rebuilds nothing; choose a model that rebuilds.")
     return _(
         "What the model expected to see in this head, instead of the scan behind the heatmap, in the intensity unit of "
         "the scan. Compare the two to judge why a place is hot."

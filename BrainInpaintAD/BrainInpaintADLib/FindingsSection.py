@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import qt
 from slicer.i18n import tr as _
 
-from . import Results, Views
+from . import Heatmap, Results, Views
 from .Findings import Finding, placeText
 from .Results import ResultNodes
 from .Situation import Situation
@@ -43,7 +43,7 @@ class FindingsSection:
         key = keyOf(result)
         if key != self._key:  # reading the table takes too long for every event of a slider
             self._key, self._findings = key, result.findings if result is not None else ()
-            self._fill(self._findings)
+            self._fill(self._findings, isRarity=result is not None and result.isRarity)
         findings = self._findings
         if result is not None and self._result is None:
             ui.findingsSection.collapsed = False  # there is something to see
@@ -57,13 +57,13 @@ class FindingsSection:
             else _("Nothing was found, so there is nothing to show.")
         )
 
-    def _fill(self, findings: Sequence[Finding]) -> None:
+    def _fill(self, findings: Sequence[Finding], *, isRarity: bool) -> None:
         table = self._ui.findingsTable
         row = table.currentRow()
         wasBlocked = table.blockSignals(True)
         table.setRowCount(len(findings))
         for number, finding in enumerate(findings):
-            for column, item in enumerate(_items(finding)):
+            for column, item in enumerate(_items(finding, isRarity)):
                 table.setItem(number, column, item)
         if 0 <= row < len(findings):
             table.setCurrentCell(row, _NAME)
@@ -95,7 +95,11 @@ def keyOf(result: ResultNodes | None) -> object:
     return result.heatmapNode.GetID(), result.tableNode.GetMTime(), names
 
 
-def _items(finding: Finding) -> list:
+def _meaning(heat: float | None, isRarity: bool) -> str:
+    return Heatmap.rarityText(heat) if isRarity and heat is not None else _("no unit")
+
+
+def _items(finding: Finding, isRarity: bool) -> list:
     """The cells of one row."""
     keep = qt.QTableWidgetItem()
     keep.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable | qt.Qt.ItemIsUserCheckable)
@@ -104,9 +108,12 @@ def _items(finding: Finding) -> list:
     name = qt.QTableWidgetItem(finding.name or _("Anomaly {label}").format(label=finding.label))
     volume = qt.QTableWidgetItem(f"{finding.volumeMl:.1f}")
     volume.setToolTip(_("Volume in ml"))
-    peak, mean = (qt.QTableWidgetItem("" if heat is None else f"{heat:.3f}") for heat in (finding.peakHeat, finding.meanHeat))
-    peak.setToolTip(_("Largest heat inside (no unit)"))
-    mean.setToolTip(_("Mean heat inside (no unit)"))
+    peak, mean = (
+        qt.QTableWidgetItem("" if heat is None else f"{heat:.{1 if isRarity else 3}f}")
+        for heat in (finding.peakHeat, finding.meanHeat)
+    )
+    peak.setToolTip(_("Largest heat inside: {meaning}").format(meaning=_meaning(finding.peakHeat, isRarity)))
+    mean.setToolTip(_("Mean heat inside: {meaning}").format(meaning=_meaning(finding.meanHeat, isRarity)))
     if finding.hottestRasMm is not None:
         name.setToolTip(_("Lies at {place} (mm)").format(place=placeText(finding.hottestRasMm)))
     for item in (name, volume, peak, mean):

@@ -1,4 +1,9 @@
-"""How the heatmap is shown: colours over the scan, nothing where there is little heat."""
+"""How the heatmap is shown: colours over the scan, nothing where there is little heat.
+
+Heat is of two kinds. Rarity, as the default model gives it, is −log10 of the share of healthy voxels that look at least as
+changed: 3 is 1 in 1,000, in every scan. All other heat is a distance from what was expected, without a unit, and is shown
+relative to the scan.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +30,9 @@ _STOPS = {  # equally spaced colours, 0 to 255, between which ours are interpola
 _OWN_PREFIX = "BrainInpaintAD "
 _TOP_PERCENTILE = 99.9  # a single outlying voxel must not darken the rest
 _TRANSPARENT_BELOW = 1 / 3  # of the way from typical to top: no brain is rebuilt without any loss
+RAREST = 6.0  # heat of rarity at which colours and sliders end
+_COUNTED = 5.0  # up to here healthy voxels were counted; beyond, the core goes on in a straight line
+_HEAT = "BrainInpaintAD.heat"  # attribute of the heatmap node: "rarity", or absent
 _NO_LIMIT = float(np.finfo(np.float32).max)
 
 
@@ -42,11 +50,12 @@ class Layers:
     foregroundOpacity: float
 
 
-def prepare(heatmapNode: slicer.vtkMRMLScalarVolumeNode) -> None:
+def prepare(heatmapNode: slicer.vtkMRMLScalarVolumeNode, *, isRarity: bool = False) -> None:
     """A display node of its own, with range and threshold made for this heat. The node must be in the scene."""
+    heatmapNode.SetAttribute(_HEAT, "rarity" if isRarity else None)
     heatmapNode.CreateDefaultDisplayNodes()
     display = heatmapNode.GetDisplayNode()
-    typical, top = heatRange(slicer.util.arrayFromVolume(heatmapNode))
+    typical, top = (0.0, RAREST) if isRarity else heatRange(slicer.util.arrayFromVolume(heatmapNode))
     wasModifying = display.StartModify()
     display.AutoWindowLevelOff()
     display.SetWindowLevelMinMax(typical, top)
@@ -55,6 +64,19 @@ def prepare(heatmapNode: slicer.vtkMRMLScalarVolumeNode) -> None:
     display.ApplyThresholdOn()
     display.EndModify(wasModifying)
     setColourMap(heatmapNode, COLOUR_MAPS[0])
+
+
+def isRarity(heatmapNode: slicer.vtkMRMLScalarVolumeNode) -> bool:
+    """Whether its heat is −log10 of a share of healthy voxels; results of earlier versions have no such heat."""
+    return heatmapNode.GetAttribute(_HEAT) == "rarity"
+
+
+def rarityText(heat: float) -> str:
+    """What a heat of rarity means, two digits: "1 in 1,000 healthy voxels" for 3."""
+    if heat > _COUNTED:
+        return _("fewer than 1 in {number} healthy voxels").format(number=f"{10**_COUNTED:,.0f}")
+    number = float(f"{10**heat:.2g}")
+    return _("1 in {number} healthy voxels").format(number=f"{number:,.0f}" if number >= 10 else f"{number:g}")
 
 
 def heatRange(heat: np.ndarray) -> tuple[float, float]:
@@ -147,7 +169,9 @@ def threshold(heatmapNode: slicer.vtkMRMLScalarVolumeNode) -> float:
 
 
 def thresholdRange(heatmapNode: slicer.vtkMRMLScalarVolumeNode) -> tuple[float, float]:
-    """(0, hottest voxel): between these a threshold makes a difference."""
+    """(0, hottest voxel): between these a threshold makes a difference; (0, RAREST) for rarity, in every scan."""
+    if isRarity(heatmapNode):
+        return 0.0, RAREST
     return 0.0, float(heatmapNode.GetImageData().GetScalarRange()[1]) or 1.0
 
 
@@ -178,7 +202,8 @@ def setColourBar(heatmapNode: slicer.vtkMRMLScalarVolumeNode, isShown: bool) -> 
     if legend is None and isShown and hasattr(slicer, "vtkSlicerColorLogic"):
         legend = slicer.vtkSlicerColorLogic.AddDefaultColorLegendDisplayNode(heatmapNode)
         if legend is not None:
-            legend.SetTitleText(_("Heat"))
+            title = _("Heat\n(3: 1 in 1,000\nhealthy voxels)") if isRarity(heatmapNode) else _("Heat")
+            legend.SetTitleText(title)
     if legend is not None:
         legend.SetVisibility(isShown)
 

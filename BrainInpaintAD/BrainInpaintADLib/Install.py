@@ -130,7 +130,8 @@ class Installer:
         self._installedNames = installedNames or _installedNames
         self._requirements = requirements
         self._modelsFolder = modelsFolder or Models.userFolder()
-        self._ledger = _Ledger(self._modelsFolder.parent / "installed.json")
+        ledgerFolder = modelsFolder.parent if modelsFolder else Models.homeFolder()  # models may lie elsewhere
+        self._ledger = _Ledger(ledgerFolder / "installed.json")
 
     def plan(self) -> InstallPlan:
         """What `ensure(everything=True)` would install."""

@@ -1,26 +1,29 @@
 """The models the user can choose from, as their cards tell: read with json alone, neither core nor torch is needed.
 
-Models whose names differ only in the `-<n>mm` part are one model that was trained for several window sizes.
+Models whose names differ only in the `-<n>mm` part are one model that was trained for several window sizes; one network may
+have several, too (`other_windows` in its card).
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import slicer
 from slicer.i18n import tr as _
 
-from .Settings import DEFAULT_MODEL
+from .Settings import DEFAULT_MODEL, WINDOW_MM, WINDOW_MODEL
 
 SUFFIX = ".safetensors"
 MOST_SPACING_MM = 6.0  # thicker slices leave too little of a 32 mm window's surroundings
 LEAST_EXTENT_MM = 90.0  # a whole brain measures 110 mm or more along every axis
-_INPAINTING, _DENSE = "inpainting", "dense-loss-prediction"
-_METHODS = (_INPAINTING, "loss-prediction", _DENSE)  # in the order of the list
+_EVIDENCE, _INPAINTING, _DENSE = "evidence", "inpainting", "dense-loss-prediction"
+_REBUILDING = (_EVIDENCE, "surprise", _INPAINTING, "anogan", "autoencoder", "fanogan", "fanogan-3d")
+_METHODS = (*_REBUILDING, "loss-prediction", _DENSE)  # the core's, in the order of the list
 _WINDOW_PART = re.compile(r"-\d+(?:\.\d+)?mm(?=-|$)")
 
 # What names of series and files tell; letters around would make it another word ("FACTOR" is no CT).
@@ -46,17 +49,18 @@ class ModelsError(ValueError):
 
 @dataclass(frozen=True)
 class Card:
-    """What the module needs to know of one model file."""
+    """What the module needs to know of one model file, at one size of its windows."""
 
     name: str  # as in the card, such as "t1-inpaint-32mm"
     description: str
-    method: str  # "inpainting", "loss-prediction" or "dense-loss-prediction"
+    method: str  # one of _METHODS
     modality: str
-    windowMm: int  # side of the erased square
+    windowMm: int  # side of the erased square; 0 for methods without windows
     grid: tuple[float, int, int]  # spacing in mm, rows, columns of the model's slices
     sha256: str  # of the .safetensors file
     path: Path  # of the .safetensors file; it need not be there
     isShipped: bool  # the core knows it by its name
+    otherWindowsMm: tuple[int, ...] = ()  # further sizes of the same network
 
     @property
     def argument(self) -> str:
@@ -83,8 +87,12 @@ class Model:
 
     @property
     def windowsMm(self) -> tuple[int, ...]:
-        """The sizes it was trained for, smallest first."""
+        """The sizes it was trained for, smallest first; 0 alone for methods without windows."""
         return tuple(self.cards)
+
+    @property
+    def hasWindows(self) -> bool:
+        return self.windowsMm != (0,)
 
     @property
     def method(self) -> str:
@@ -92,21 +100,36 @@ class Model:
 
     @property
     def canReconstruct(self) -> bool:
-        """Whether it rebuilds the brain; predictors of the loss do not."""
-        return self.method == _INPAINTING
+        """Whether it says how the brain should look; predictors of the loss do not."""
+        return self.method in _REBUILDING
+
+    @property
+    def tellsRarity(self) -> bool:
+        """Whether its heat is −log10 of the share of healthy voxels that look at least as changed; see Heatmap."""
+        return self.method == _EVIDENCE
 
     @property
     def text(self) -> str:
         """Name, what it does, modality and window sizes: for the panel and its tooltips."""
+        if not self.hasWindows:
+            text = _("{description} For {modality} scans; no windows.")
+            return text.format(description=self.description, modality=self.modality)
         sizes = ", ".join(f"{size:g}" for size in self.windowsMm)
         return _("{description} For {modality} scans; windows of {sizes} mm.").format(
             description=self.description, modality=self.modality, sizes=sizes
         )
 
+    def nearestMm(self, sizeMm: float = 0) -> int:
+        """The window nearest to this size, or to 32 mm when none is given; 0 without windows."""
+        return min(self.windowsMm, key=lambda size: abs(size - (sizeMm or WINDOW_MM)))
+
     def card(self, windowMm: float | None = None) -> Card:
         """The model file for this window; None takes the largest. ModelsError names the sizes there are."""
         if windowMm is None:
             return self._latest
+        if windowMm not in self.cards and not self.hasWindows:
+            text = _("The model '{name}' has no windows; leave the size away, or choose the model '{other}'.")
+            raise ModelsError(text.format(name=self.name, other=WINDOW_MODEL))
         if windowMm not in self.cards:
             sizes = ", ".join(f"{size:g}" for size in self.windowsMm)
             text = _("The model '{name}' has no window of {size:g} mm; choose one of {sizes} mm.")
@@ -119,8 +142,17 @@ class Model:
 
 
 def userFolder() -> Path:
-    """Where models that were added by hand or from a folder live: outside Slicer, so that they outlive an upgrade."""
-    return Path.home() / ".brain_inpaint_ad" / "models"
+    """Where models that were added by hand or from a folder live: outside Slicer, so that they outlive an upgrade.
+
+    The same folder as the core's `models add` uses (a test compares them).
+    """
+    chosen = os.environ.get("BRAIN_INPAINT_AD_MODELS", "")
+    return Path(chosen).expanduser() if chosen else homeFolder() / "models"
+
+
+def homeFolder() -> Path:
+    """What the module and the core keep of this user."""
+    return Path.home() / ".brain_inpaint_ad"
 
 
 def listModels(*folders: Path) -> list[Model]:
@@ -133,7 +165,7 @@ def listModels(*folders: Path) -> list[Model]:
     cards = [*readCards(shipped, isShipped=True), *(card for folder in others for card in readCards(folder))]
     previewers = [card for card in cards if card.method == _DENSE]
     families: dict[str, dict[int, Card]] = {}
-    for card in cards:
+    for card in _atEverySize(cards):
         families.setdefault(_family(card.name), {}).setdefault(card.windowMm, card)
     models = [_model(name, tuple(family.values()), previewers) for name, family in families.items()]
     return sorted(models, key=lambda model: (model.name != DEFAULT_MODEL, _METHODS.index(model.method), model.name))
@@ -147,7 +179,7 @@ def findModel(name: str = "", models: Iterable[Model] | None = None) -> Model:
     if name.endswith(SUFFIX):
         card = readCard(Path(name).with_suffix(".json"))
         nearby = readCards(Path(name).parent) + readCards(_shippedFolder(), isShipped=True)
-        return _model(name, (card,), [other for other in nearby if other.method == _DENSE])
+        return _model(name, _atEverySize([card]), [other for other in nearby if other.method == _DENSE])
     known = list(listModels() if models is None else models)
     wanted = _family(name or DEFAULT_MODEL)
     for model in known:
@@ -182,6 +214,7 @@ def readCard(path: Path, *, isShipped: bool = False) -> Card:
             sha256=str(told["sha256"]),
             path=path.with_suffix(SUFFIX),
             isShipped=isShipped,
+            otherWindowsMm=tuple(round(float(size)) for size in told.get("other_windows", {})),
         )
     except (OSError, ValueError, TypeError, KeyError) as error:
         text = _("'{name}' is no model card ({error}); copy the model's two files again.")
@@ -237,6 +270,11 @@ def _nameText(name: str, modality: str) -> str:
         text = _("'{name}' sounds like {other}; the model knows {modality} only.")
         return text.format(name=name, other=others[0], modality=modality)
     return ""
+
+
+def _atEverySize(cards: Iterable[Card]) -> list[Card]:
+    """One card for each window of each network."""
+    return [replace(card, windowMm=size) for card in cards for size in (card.windowMm, *card.otherWindowsMm)]
 
 
 def _family(name: str) -> str:

@@ -15,7 +15,6 @@ from .Settings import (
     SCALE_RANGE,
     SEGMENTATIONS,
     SIGMA_RANGE,
-    WINDOW_MM,
     Settings,
 )
 
@@ -29,8 +28,8 @@ class Parameters:
 
     scan: vtkMRMLScalarVolumeNode
     brainMask: vtkMRMLLabelMapVolumeNode
-    model: str = ""  # name without the window; empty: the first model
-    windowMm: int = WINDOW_MM
+    model: str = ""  # name without the window; empty: the first model, which then brings its window
+    windowMm: int = Settings.windowMm  # 0 without windows
     rule: Annotated[str, Choice(list(RULES))] = Settings.rule
     segmentation: Annotated[str, Choice(list(SEGMENTATIONS))] = Settings.segmentation
     scale: Annotated[float, WithinRange(*SCALE_RANGE)] = Settings.scale

@@ -12,7 +12,8 @@ import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
-from . import Findings, Heatmap, Scene, Segments
+from . import Findings, Heatmap, Models, Scene, Segments
+from .Core import CoreMissingError
 from .Findings import Finding
 from .Settings import Settings
 
@@ -45,6 +46,11 @@ class ResultNodes:
     @property
     def windowMm(self) -> int:
         return int(self.heatmapNode.GetAttribute(_WINDOW) or 0)
+
+    @property
+    def isRarity(self) -> bool:
+        """What kind of heat it is, see Heatmap."""
+        return Heatmap.isRarity(self.heatmapNode)
 
     @property
     def isPreview(self) -> bool:
@@ -100,7 +106,7 @@ def importResult(
     with Scene.takenBack(scene, onlyOnFailure=True):
         name = _Names(volumeNode, settings.windowMm, isPreview)
         _addVolume(heatmapNode, volumeNode, name(_("heatmap")))
-        Heatmap.prepare(heatmapNode)
+        Heatmap.prepare(heatmapNode, isRarity=_tellsRarity(settings.model))
         labels = slicer.util.arrayFromVolume(labelmapNode)
         segmentationNode = Segments.addToScene(labels, heatmapNode, name(_("anomalies")), volumeNode)
         segmentationNode.SetDisplayVisibility(False)
@@ -267,16 +273,24 @@ def _hide(heatmapNode: slicer.vtkMRMLScalarVolumeNode) -> None:
         segmentation.SetDisplayVisibility(False)
 
 
+def _tellsRarity(model: str) -> bool:
+    """Of a model that cannot be found any more, nothing is known."""
+    try:
+        return Models.findModel(model).tellsRarity
+    except (Models.ModelsError, CoreMissingError):
+        return False
+
+
 class _Names:
     """Names for new nodes, such as "t1 heatmap 32 mm", each unique in the scene."""
 
     def __init__(self, volumeNode, windowMm: float, isPreview: bool) -> None:
         self._scan, self._scene = volumeNode.GetName(), volumeNode.GetScene()
         self._tail = _("{size:g} mm preview") if isPreview else _("{size:g} mm")
-        self._tail = self._tail.format(size=windowMm)
+        self._tail = self._tail.format(size=windowMm) if windowMm else ""
 
     def __call__(self, what: str) -> str:
-        return self._scene.GenerateUniqueName(f"{self._scan} {what} {self._tail}")
+        return self._scene.GenerateUniqueName(f"{self._scan} {what} {self._tail}".strip())
 
 
 def _parts(result: ResultNodes) -> list[tuple[str, slicer.vtkMRMLNode | None]]:

@@ -13,8 +13,9 @@ SCALE_RANGE = (10.0, 500.0)  # Felzenszwalb scale: below, regions are single vox
 SIGMA_RANGE = (0.0, 5.0)  # voxels of the model grid
 MIN_SIZE_RANGE = (1, 1000)  # voxels of the model grid
 MIN_VOLUME_RANGE = (0.0, 100.0)  # ml
-DEFAULT_MODEL = "t1-inpaint"  # the model that ships with the extension, see Models
-WINDOW_MM = 32  # its window
+DEFAULT_MODEL = "t1-evidence"  # the core's; it has no windows
+WINDOW_MODEL = "t1-inpaint"  # the published method: what a wish for windows means
+WINDOW_MM = 32  # the window that is chosen first where a model has it
 
 # What Nguyen 2020 and the segmentation they took from scikit-image use; "reset to published values" sets these.
 PUBLISHED = {"scale": 75.0, "sigma": 0.8, "minSize": 20, "segmentation": "slices", "rule": "paper"}
@@ -29,8 +30,8 @@ class Settings:
     """One detection's choices, checked at birth."""
 
     model: str = DEFAULT_MODEL  # name without the window, or the path of a .safetensors file
-    windowMm: int = WINDOW_MM  # side of the erased square, mm
-    strideMm: int = 4  # step between windows, mm; a multiple of the model's voxels
+    windowMm: int = 0  # side of the erased square, mm; 0 for models without windows, as the default is
+    strideMm: int = 4  # step between windows, mm; a multiple of the model's voxels; nothing without windows
     scale: float = 75.0  # Felzenszwalb scale; larger means larger regions
     sigma: float = 0.8  # smoothing before the cut, voxels of the model grid
     minSize: int = 20  # smallest region, voxels of the model grid
@@ -46,6 +47,8 @@ class Settings:
         _checkRange("sigma", self.sigma, SIGMA_RANGE)
         _checkRange("minimum size", self.minSize, MIN_SIZE_RANGE)
         _checkRange("minimum volume (ml)", self.minVolumeMl, MIN_VOLUME_RANGE)
+        if self.windowMm == 0:
+            return  # without windows there is no step between them
         if not (math.isfinite(self.windowMm) and self.windowMm >= 1):
             raise SettingsError(_("The window must be 1 mm or more, not {value:g} mm.").format(value=self.windowMm))
         if not 1 <= self.strideMm <= self.windowMm:
@@ -53,9 +56,9 @@ class Settings:
             raise SettingsError(text.format(window=self.windowMm, value=self.strideMm))
 
     def arguments(self) -> list[str]:
-        """These choices as options of the core's `detect` command; model and window become one, see Core.detectCommand."""
+        """These choices as options of the core's `detect` command; model and window: see Core.detectCommand."""
         return [
-            *("--stride-mm", f"{self.strideMm:g}"),
+            *(("--stride-mm", f"{self.strideMm:g}") if self.windowMm else ()),
             *("--scale", f"{self.scale:g}"),
             *("--sigma", f"{self.sigma:g}"),
             *("--min-size", f"{int(self.minSize)}"),

@@ -223,7 +223,8 @@ class Panel:
         parameters.scan, parameters.result = result.volumeNode, result.heatmapNode
         if any(model.name == result.model for model in self._models):
             parameters.model = result.model
-        parameters.windowMm = result.windowMm or parameters.windowMm
+            parameters.windowMm = result.windowMm
+        self._chooseKnown()  # the model may have lost the size, or the window may be that of another model
 
     def _showIfReady(self) -> bool:
         parameters = self._parameters
@@ -323,7 +324,7 @@ class Panel:
             self._parameters.model = model.name
         size = self._parameters.windowMm
         if size not in model.windowsMm:
-            self._parameters.windowMm = min(model.windowsMm, key=lambda known: abs(known - size))
+            self._parameters.windowMm = model.nearestMm(size)
 
     def _panelSettings(self) -> Settings:
         return settingsFrom(self._parameters)

@@ -22,6 +22,8 @@ from brain_inpaint_ad.phantom import Lesion, Phantom, PhantomSettings, make_phan
 from brain_inpaint_ad.weights.card import Card
 from brain_inpaint_ad.weights.store import save_model
 
+sys.path[:0] = [str(Path(__file__).parent)]  # dicom_files, whatever pytest's import mode
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -138,9 +140,9 @@ def start_cli() -> Callable[..., subprocess.Popen[str]]:
 def run_cli_in_a_process(start_cli) -> Callable[..., Answer]:
     """Runs the command line as a user would, to its end."""
 
-    def run(*words: object, **options: object) -> Answer:
+    def run(*words: object, timeout: float = 600, **options: object) -> Answer:
         with start_cli(*words, **options) as process:
-            out, err = process.communicate(timeout=60)
+            out, err = process.communicate(timeout=timeout)
         return Answer(process.returncode, out, err)
 
     return run

@@ -15,6 +15,7 @@ from brain_inpaint_ad.detectors import inpainting
 from brain_inpaint_ad.devices import pick_device
 from brain_inpaint_ad.findings import findings_csv, list_findings
 from brain_inpaint_ad.heatmap.incremental import Incremental
+from brain_inpaint_ad.memory import needed_mb
 from brain_inpaint_ad.progress import TimeLeft, part_of
 from brain_inpaint_ad.result import FILES, segment
 from brain_inpaint_ad.segmentation import regions
@@ -204,7 +205,7 @@ def test_memory_that_is_none_is_refused(find, bad):
 
 def test_endless_and_little_memory_change_nothing(find):
     _, endless, _ = find("endless", "--max-memory", "inf")
-    _, little, _ = find("little", "--max-memory", "0.01")
+    _, little, _ = find("little", "--max-memory", f"{needed_mb((55, 64, 55)):.0f}")
     np.testing.assert_allclose(endless, little, rtol=0, atol=5e-3)  # other batches round otherwise
 
 

@@ -126,15 +126,25 @@ def test_calibrate_then_evaluate_scores_every_case_once_and_resumes(a_tiny_model
     assert [(row["case"], row["detector"]) for row in heatmaps] == [
         ("A", "intensity only"),
         ("B", "intensity only"),
+        ("A", "intensity only, residual"),
+        ("B", "intensity only, residual"),
+        ("A", "intensity only, scales"),
+        ("B", "intensity only, scales"),
         ("A", "intensity only, volume"),
         ("B", "intensity only, volume"),
         ("A", "tiny"),
         ("B", "tiny"),
+        ("A", "tiny, residual"),
+        ("B", "tiny, residual"),
+        ("A", "tiny, scales"),
+        ("B", "tiny, scales"),
         ("A", "tiny, volume"),
         ("B", "tiny, volume"),
     ]
     of_a = {row["detector"]: row["scores"] for row in heatmaps if row["case"] == "A"}
-    assert of_a["tiny"]["auroc"] == of_a["tiny, volume"]["auroc"]  # one heatmap, cut in two ways
+    assert (
+        len({of_a[f"tiny{cut}"]["auroc"] for cut in ("", ", volume", ", scales", ", residual")}) == 1
+    )  # one heatmap, cut in four ways
     assert all(0 <= row["scores"]["auroc"] <= 1 and 0 < row["scores"]["prevalence"] < 0.1 for row in heatmaps)
     before = (tmp_path / "report" / "rows.json").stat().st_mtime_ns
     assert run_cli(*asked).code == 0

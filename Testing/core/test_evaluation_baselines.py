@@ -8,7 +8,7 @@ import SimpleITK as sitk
 from sklearn.metrics import roc_auc_score
 
 from brain_inpaint_ad.detectors.baselines import WITH_GROUP, departure
-from brain_inpaint_ad.detectors.healthy import HealthyGroup, build_group, centred_grid, features, local_mean
+from brain_inpaint_ad.detectors.healthy import HealthyGroup, build_group, centred_grid, features, features_of, local_mean
 from brain_inpaint_ad.detectors.register import carry, register
 from brain_inpaint_ad.errors import InputError
 from brain_inpaint_ad.io import resample
@@ -109,7 +109,7 @@ def test_a_lesion_is_hotter_than_the_rest_and_nothing_is_hot_outside_the_brain(n
 def test_no_departure_remains_of_what_all_of_a_brain_has_in_common(a_group, an_ill_brain):
     """A scanner that makes all of it smoother, or doubles every difference, changes nothing."""
     prepared, _ = an_ill_brain
-    scores = a_group.z_scores(prepared)
+    scores = a_group.align(prepared).z_scores(features_of(prepared), prepared.brain)
     once = departure(scores, prepared)
     np.testing.assert_allclose(departure(2 * scores - 1.5 * prepared.brain, prepared), once, atol=1e-4)
 

@@ -11,7 +11,7 @@ from brain_inpaint_ad.evaluation.healthy import HealthyHeats, plain_name, voxel_
 from brain_inpaint_ad.evaluation.intervals import summarise
 from brain_inpaint_ad.evaluation.metrics import CURVE, compare_marks, dice, lesion_covers, rank
 from brain_inpaint_ad.evaluation.page import best_median_worst
-from brain_inpaint_ad.evaluation.tables import Table
+from brain_inpaint_ad.evaluation.tables import Table, scan_table
 from brain_inpaint_ad.evaluation.thresholds import RegionHeats, threshold_for
 from brain_inpaint_ad.segmentation.select import Regions
 
@@ -149,3 +149,21 @@ def test_best_median_and_worst_are_by_dice_and_in_healthy_scans_by_volume():
 
 def test_names_cannot_break_the_page():
     assert "<b>" not in Table("<b>", "<b>", ["<b>"], [["<b>"]]).html()
+
+
+def test_ill_scans_are_held_against_healthy_ones_of_the_same_split_and_detector():
+    def row(dataset, split, case, detector, tail, healthy):
+        place = {"dataset": dataset, "split": split, "case": case, "detector": detector, "healthy": healthy}
+        return {**place, "scores": {"anomalies": 0, "tail": tail}}
+
+    rows = [
+        row("brats", "test", "a", "m", 3.0, False),
+        row("brats", "test", "b", "m", 1.0, False),
+        row("brats", "test", "a", "m, volume", 3.0, False),
+        row("ixi", "test", "c", "m", 1.0, True),
+        row("ixi", "test", "d", "m", 0.5, True),
+        row("ixi", "validation", "e", "m", 9.0, True),
+        row("ixi", "test", "c", "other", 9.0, True),
+    ]
+    assert scan_table(rows).lines == [["brats (test, 2)", "ixi (2)", "m", "0.875"]]  # one of four pairs is a tie
+    assert scan_table(rows[:3]).lines == []

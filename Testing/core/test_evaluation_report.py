@@ -33,7 +33,7 @@ def test_one_command_gives_every_row_and_a_page_that_stands_alone(
     answer = run_cli(*asked)
     assert answer.code == 0, answer.err
     rows = json.loads((out / "rows.json").read_text())["rows"]
-    named = {row["detector"].removesuffix(", volume") for row in rows}
+    named = {row["detector"].removesuffix(", volume").removesuffix(", residual").removesuffix(", scales") for row in rows}
     assert named == {"tiny", *BASELINES, *CONTROLS}
     for row in rows:
         if "rules" in row["scores"]:
@@ -46,10 +46,12 @@ def test_one_command_gives_every_row_and_a_page_that_stands_alone(
     assert picks["oracle segment"]["slice_dice"] == max(pick["slice_dice"] for pick in picks.values())
 
     page = (out / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 1  # curves
+    assert page.count("data:image/png;base64,") == 2  # curves, and Dice against scale
     assert page.count("data:image/jpeg;base64,") == 2 * (1 + len(BASELINES))  # best and worst of each
     assert 'src="http' not in page and "href" not in page  # noqa: PT018
-    assert all(name in page for name in (*named, "Paper protocol", "At healthy thresholds", "95 % bootstrap"))
+    assert all(
+        name in page for name in (*named, "Paper protocol", "At healthy thresholds", "Dice against scale", "95 % bootstrap")
+    )
     assert "voxels 1 %" in (out / "table.md").read_text()
 
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file() and path.name != "report.html"}

@@ -37,6 +37,12 @@ def sagittal(image: sitk.Image) -> sitk.Image:
     return sitk.PermuteAxes(image, [1, 2, 0])
 
 
+def a_coronal_stack(_: sitk.Image) -> sitk.Image:
+    """The same head in coronal slices of 6 mm, as quick 2-D sequences take them: columns to the left, rows down."""
+    fine = make_phantom(PhantomSettings(spacing_mm=(1.5, 6.0, 1.5), lesions=(LESION,))).scan
+    return sitk.Flip(sitk.PermuteAxes(to_image(fine), [0, 2, 1]), (False, True, False))
+
+
 def left_handed(image: sitk.Image) -> sitk.Image:
     """The same voxels, the columns stored the other way round."""
     flipped = sitk.GetImageFromArray(sitk.GetArrayFromImage(image)[:, :, ::-1])
@@ -50,6 +56,7 @@ STORED: dict[str, tuple[Callable[[sitk.Image], sitk.Image], str]] = {
     "plain .nii.gz": (plain, "t1.nii.gz"),
     "oblique .nii.gz": (oblique, "t1.nii.gz"),
     "thick slices .nii.gz": (in_thick_slices, "t1.nii.gz"),
+    "coronal 2-D stack .nii.gz": (a_coronal_stack, "t1.nii.gz"),
     "sagittal .nrrd": (sagittal, "t1.nrrd"),
     "left-handed .mha": (left_handed, "t1.mha"),
 }

@@ -18,7 +18,7 @@ from brain_inpaint_ad.heatmap.windows import WindowSettings, window_corners
 from brain_inpaint_ad.nets.unet import UNet, UNetSettings
 from brain_inpaint_ad.phantom import PhantomSettings, make_phantom
 from brain_inpaint_ad.prepare import prepare
-from brain_inpaint_ad.weights.store import DEFAULT_MODEL, load_generator
+from brain_inpaint_ad.weights.store import WINDOW_MODEL, load_generator
 
 
 def a_generator(width: int, depth: int, seed: int = 0, max_width: int | None = None) -> UNet:
@@ -165,7 +165,7 @@ def test_incremental_leaves_the_generator_as_it_was():
 
 
 def test_bfloat16_ranks_windows_as_float32_does():
-    generator, card = load_generator(DEFAULT_MODEL)
+    generator, card = load_generator(WINDOW_MODEL)
     image = torch.from_numpy(prepare(make_phantom(PhantomSettings(spacing_mm=3.0)).scan, settings=card.grid).image.array)[30:34]
     corners = torch.from_numpy(window_corners(image.numpy() > 0, WindowSettings(size=16, stride=6)))
     losses = []

@@ -189,17 +189,15 @@ def test_a_predictor_detects_like_any_model(trained, dense, a_phantom_scan, tmp_
     assert (heat.array[brain.array == 0] == 0).all()
 
 
-def test_calibration_finds_thresholds_for_slices_and_for_volumes(trained, a_healthy_folder, tmp_path, run_cli):
+def test_calibration_finds_thresholds_for_every_segmentation(trained, a_healthy_folder, tmp_path, run_cli):
     model = Path(shutil.copy(trained[True], tmp_path / "model.safetensors"))
     shutil.copy(trained[True].with_suffix(".json"), model.with_suffix(".json"))
     answer = run_cli("calibrate", model, "--data", a_healthy_folder)
     assert answer.code == 0, answer.err
     thresholds = read_card(model.with_suffix(".json")).thresholds
-    assert set(thresholds) == {f"{kind}healthy_voxels_{percent}_percent" for kind in ("", "volume_") for percent in (1, 5)}
-    assert all(
-        thresholds[f"{kind}healthy_voxels_1_percent"] >= thresholds[f"{kind}healthy_voxels_5_percent"]
-        for kind in ("", "volume_")
-    )
+    kinds = ("", "volume_", "scales_", "residual_")
+    assert set(thresholds) == {f"{kind}healthy_voxels_{percent}_percent" for kind in kinds for percent in (1, 5)}
+    assert all(thresholds[f"{kind}healthy_voxels_1_percent"] >= thresholds[f"{kind}healthy_voxels_5_percent"] for kind in kinds)
     assert "volume_healthy_voxels_1_percent" in answer.out
 
 

@@ -14,13 +14,13 @@ SOURCE = Path(ad.__file__).parent
 LAYERS = [
     {"__main__"},
     {"cli"},
-    {"benchmark", "evaluation", "training"},
+    {"benchmark", "bids", "evaluation", "training"},
     {"pipeline", "scan_score"},
     {"detectors", "result", "picture"},
     {"weights", "findings", "phantom", "recut_file"},
-    {"heatmap", "segmentation", "prepare"},
+    {"heatmap", "segmentation", "prepare", "dicom"},
     {"nets", "io", "devices"},
-    {"files", "intact"},
+    {"files", "intact", "memory"},
     {"volume", "progress", "errors"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

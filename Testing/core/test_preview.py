@@ -197,5 +197,5 @@ def test_a_cancel_during_the_preview_ends_the_detection(a_coarse_scan, a_model_w
 def test_a_predictor_rebuilds_nothing(find, a_model_with_a_predictor, tmp_path):
     answer, _ = find(a_model_with_a_predictor.with_name("dense.safetensors"), "--reconstruction")
     assert answer.code == 1
-    assert answer.err == "Error: the model dense predicts losses and rebuilds nothing; drop --reconstruction.\n"
+    assert answer.err == "Error: the model dense rebuilds nothing; drop --reconstruction.\n"
     assert not (tmp_path / "out").exists()

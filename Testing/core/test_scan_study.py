@@ -154,7 +154,7 @@ def test_matched_intensities_are_those_of_the_other_scans(a_coarse_scan):
 def test_one_command_gives_table_rows_and_picture_and_calibrates_the_card(run_cli, a_healthy_folder, tmp_path):
     """On two healthy phantoms, with a few of the lesions and corruptions."""
     from brain_inpaint_ad.nets.volume_gan import VolumeGanSettings
-    from brain_inpaint_ad.training.fanogan import train
+    from brain_inpaint_ad.training.volume_fanogan import train
     from brain_inpaint_ad.training.volume_gan import VolumeGanTraining
 
     data = tmp_path / "data"

@@ -13,6 +13,7 @@ from brain_inpaint_ad.training import loop
 from brain_inpaint_ad.training.data import Slices, draw_batch, find_subjects
 from brain_inpaint_ad.training.erase import around, erase, paste, sample_windows
 from brain_inpaint_ad.training.inpainting import InpaintingSettings, build, train, training_step
+from brain_inpaint_ad.training.inspection import sharpness
 from brain_inpaint_ad.training.losses import critic_loss, fool_loss, l1_inside
 from brain_inpaint_ad.weights.store import load_generator, load_model
 
@@ -141,6 +142,54 @@ def test_training_leaves_weights_card_picture_and_curves(a_healthy_folder, a_run
     assert json.loads((a_run_folder / "run.json").read_text())["subjects"]["c3"] == "validation"
 
 
+def test_one_network_for_several_windows_learns_all_and_says_so(a_healthy_folder, a_run_folder):
+    train(a_healthy_folder, a_run_folder, settings=replace(SMALL, other_windows_mm=(64, 16)), iterations=2, device="cpu")
+    card = load_model(str(a_run_folder / "generator.safetensors"))[1]
+    assert card.sizes_mm == [32, 16, 64]
+    assert "tried and rejected" in card.description
+    figures = [card.at(size).healthy_validation["psnr_inside_db"] for size in card.sizes_mm]
+    assert len(set(figures)) == 3
+
+
+def test_the_windows_of_one_network_are_drawn_evenly_and_those_of_one_size_draw_nothing():
+    several = InpaintingSettings(window_mm=32, other_windows_mm=(8, 16, 64))
+    drawn = [several.draw_pixels(loop.generator_of(0, i)) for i in range(400)]
+    assert {size: drawn.count(size) for size in set(drawn)} == pytest.approx({4: 100, 8: 100, 16: 100, 32: 100}, abs=30)
+    rng = torch.Generator().manual_seed(0)
+    before = rng.get_state()
+    assert InpaintingSettings(window_mm=16).draw_pixels(rng) == 8
+    assert torch.equal(before, rng.get_state())
+
+
+def test_without_weight_the_critic_moves_the_generator_no_more():
+    image = torch.rand(2, 1, 64, 48, generator=torch.Generator().manual_seed(0))
+    window = sample_windows(torch.ones(2, 64, 48, dtype=torch.bool), 8, torch.Generator().manual_seed(0))
+
+    def trained(weight: float, critic_seed: int) -> list[torch.Tensor]:
+        settings = replace(SMALL, fool_weight=weight)
+        nets = build(settings, torch.device("cpu"))
+        other = build(replace(settings, seed=critic_seed), torch.device("cpu"))
+        training_step(replace(nets, critic=other.critic), image, window, settings)
+        return [parameter.detach() for parameter in nets.generator.parameters()]
+
+    def equal(weight: float) -> bool:
+        return all(torch.equal(a, b) for a, b in zip(trained(weight, 1), trained(weight, 2), strict=True))
+
+    assert equal(0.0)
+    assert not equal(1.0)
+
+
+def test_sharpness_is_the_ratio_of_steps_inside_the_window_and_the_brain():
+    image = torch.rand(2, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    inside = torch.zeros(2, 1, 16, 16, dtype=torch.bool)
+    inside[:, :, 4:12, 4:12] = True
+    elsewhere = torch.where(inside, image, torch.full_like(image, 7.0))
+    assert sharpness(image, image, inside) == 1
+    assert sharpness(elsewhere, image, inside) == 1  # what lies outside, and the seam, do not count
+    assert sharpness(0.5 + 0.25 * image, image, inside) == pytest.approx(0.25)
+    assert sharpness(torch.zeros_like(image), image, inside) == 0
+
+
 def test_max_minutes_ends_a_run_that_can_be_resumed(a_healthy_folder, a_run_folder):
     done = train(a_healthy_folder, a_run_folder, settings=SMALL, iterations=10**6, max_minutes=0.02, device="cpu")
     assert 0 < done < 10**6
@@ -193,14 +242,18 @@ def test_a_started_generator_has_the_given_weights_and_may_have_fewer_levels(a_t
         assert not all(torch.equal(value, fresh[key]) for key, value in weights.items())
 
 
-def test_start_and_depth_are_obeyed_by_the_command_and_stand_in_the_card(a_healthy_folder, a_tiny_model, tmp_path, run_cli):
+def test_options_are_obeyed_by_the_command_and_stand_in_the_card(a_healthy_folder, a_tiny_model, tmp_path, run_cli):
     options = ("--start-from", a_tiny_model, "--width", 2, "--depth", 1, "--iterations", 1, "--device", "cpu")
-    answer = run_cli("train", "inpainting", "--data", a_healthy_folder, "--out", tmp_path / "run", *options)
+    windows = ("--window-mm", 32, "--window-mm", 64, "--window-mm", 16, "--fool-weight", 0.5)
+    answer = run_cli("train", "inpainting", "--data", a_healthy_folder, "--out", tmp_path / "run", *options, *windows)
     assert answer.code == 0, answer.err
     generator, card = load_generator(str(tmp_path / "run" / "generator.safetensors"))
     start, origin = load_generator(str(a_tiny_model))
     assert card.training["start_from"] == {"name": "tiny", "sha256": origin.sha256}
     assert generator.settings.depth == card.depth == 1
+    assert card.sizes_mm == [32, 16, 64]
+    told = card.training["settings"]
+    assert (told["window_mm"], told["other_windows_mm"], told["fool_weight"]) == (32, [64, 16], 0.5)
     for key, value in generator.named_parameters():  # one step of 1e-4 with Adam, and half precision
         torch.testing.assert_close(value, start.get_parameter(key), rtol=2e-3, atol=3e-4)
 
@@ -288,6 +341,16 @@ def test_a_table_that_could_leak_or_cannot_be_read_is_refused(a_healthy_folder, 
         train(a_healthy_folder, tmp_path / "run", settings=SMALL, iterations=1, subjects=table, device="cpu")
 
 
-def test_a_window_the_paper_does_not_know_is_refused():
-    with pytest.raises(ad.SettingsError, match="one of"):
-        InpaintingSettings(window_mm=20)
+@pytest.mark.parametrize(
+    ("bad", "sentence"),
+    [
+        ({"window_mm": 20}, "one of"),
+        ({"other_windows_mm": (8, 20)}, "one of"),
+        ({"other_windows_mm": (8, 32)}, "32 mm is named twice"),
+        ({"fool_weight": -1.0}, "0 or more"),
+        ({"fool_weight": float("nan")}, "0 or more"),
+    ],
+)
+def test_windows_the_paper_does_not_know_and_weights_that_make_no_sense_are_refused(bad, sentence):
+    with pytest.raises(ad.SettingsError, match=sentence):
+        InpaintingSettings(**bad)

@@ -12,15 +12,15 @@ from torch.nn import functional
 import brain_inpaint_ad as ad
 from brain_inpaint_ad.nets.volume_gan import LIGHT, PUBLISHED, UpConv, VolumeGan, VolumeGanSettings, encoder_losses
 from brain_inpaint_ad.training import loop
-from brain_inpaint_ad.training.fanogan import train
+from brain_inpaint_ad.training.volume_fanogan import train
 from brain_inpaint_ad.training.volume_gan import (
     VolumeGanTraining,
     build,
+    critic_losses,
     encoder_step,
     gan_step,
     optimisers_of,
 )
-from brain_inpaint_ad.training.wasserstein import critic_wasserstein, generator_wasserstein, gradient_penalty
 
 TINY = VolumeGanSettings(size=16, width=2, latent=3)
 SMALL = VolumeGanTraining(network=TINY, spacing_mm=4.0, batch_gan=2, batch_encoder=2)
@@ -105,15 +105,14 @@ def test_the_encoder_ends_in_a_tanh_and_the_generator_too():
         assert answer.abs().max() <= 1
 
 
-def test_equations_2_and_3_of_a_critic_whose_gradient_is_known():
+def test_equation_2_of_a_critic_whose_gradient_is_known():
     """D(x) = a·x has the gradient a everywhere: the penalty is (‖a‖ − 1)²."""
     slope = torch.tensor([[3.0, 4.0]])
     critic = nn.Linear(2, 1, bias=False)
     critic.weight.data = slope
     real, fake = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])
-    assert critic_wasserstein(critic(real), critic(fake)).item() == pytest.approx(4 - 3)
-    assert generator_wasserstein(critic(fake)).item() == pytest.approx(-4)
-    penalty = gradient_penalty(critic, real, fake, torch.tensor([0.3]))
+    apart, penalty = critic_losses(critic, real, fake, torch.tensor([0.3]))
+    assert apart.item() == pytest.approx(4 - 3)
     assert penalty.item() == pytest.approx((5 - 1) ** 2)
     penalty.backward()  # d/da (‖a‖ − 1)² = 2 (‖a‖ − 1) a / ‖a‖
     torch.testing.assert_close(critic.weight.grad, 2 * 4 * slope / 5)
@@ -122,8 +121,9 @@ def test_equations_2_and_3_of_a_critic_whose_gradient_is_known():
 def test_the_penalty_is_taken_between_the_two_scans():
     """D(x) = x²/2 has the gradient x: with a share of 0.25 of the real one, x̂ = 0.25·4 + 0.75·0 = 1, and nothing is to pay."""
     real, fake = torch.full((1, 1), 4.0), torch.zeros(1, 1)
-    assert gradient_penalty(lambda x: x**2 / 2, real, fake, torch.tensor([0.25])).item() == pytest.approx(0)
-    assert gradient_penalty(lambda x: x**2 / 2, real, fake, torch.tensor([0.75])).item() == pytest.approx(4)
+    for share, excess in ((0.25, 0), (0.75, 2)):
+        _, penalty = critic_losses(lambda x: x**2 / 2, real, fake, torch.tensor([share]))
+        assert penalty.item() == pytest.approx(excess**2)
 
 
 def test_the_score_is_nothing_for_a_perfect_reconstruction_and_the_mean_square_else():

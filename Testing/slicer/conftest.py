@@ -276,9 +276,15 @@ def a_card(name, window, *, method="inpainting", modality="T1"):
 
 
 @pytest.fixture
-def some_models(lib, tmp_path, a_scene):
-    """Two models: one with windows of 16, 32 and 64 mm, one with 32 mm only."""
-    for card in (*(a_card("t1-inpaint", size) for size in (16, 32, 64)), a_card("t1-loss", 32, method="loss-prediction")):
+def some_cards():
+    """Two models, both with windows: one of 16, 32 and 64 mm, one of 32 mm only. The default is not among them."""
+    return [*(a_card("t1-inpaint", size) for size in (16, 32, 64)), a_card("t1-loss", 32, method="loss-prediction")]
+
+
+@pytest.fixture
+def some_models(lib, tmp_path, a_scene, some_cards):
+    """The models of `some_cards`."""
+    for card in some_cards:
         (tmp_path / f"{card['name']}.json").write_text(json.dumps(card), encoding="utf-8")
         (tmp_path / f"{card['name']}.safetensors").touch()
     return lib("Models").listModels(tmp_path)

@@ -136,7 +136,7 @@ def add_result(add_volume, mrml_lib, folder, *, matrix=OBLIQUE, transforms=(), s
     scan = add_volume(truth.prepared.scan.array, matrix, "t1")
     scan.CreateDefaultDisplayNodes()
     put_under(scan, *transforms)
-    chosen = mrml_lib("Settings").Settings(model="t1-inpaint", minVolumeMl=1.0, **settings)
+    chosen = mrml_lib("Settings").Settings(**{"model": "t1-inpaint", "windowMm": 32, "minVolumeMl": 1.0} | settings)
     return mrml_lib("Results").importResult(folder, scan, settings=chosen), truth
 
 

@@ -38,7 +38,7 @@ class Prepared:
         return self
 
     def start(self):
-        """Nothing to start."""
+        self.isFinished = False
 
     def events(self):
         said, self.said = self.said, []
@@ -135,7 +135,7 @@ def main(scan_path, folder, result_picture, steps_folder=None):
     module.ui.scanSelector.setCurrentNode(scan)
     step("2-chosen")
     module.ui.detectButton.click()
-    worker.said = [Progress("inpainting", 0.42, 43.0), "inpainting 62 slices"]
+    worker.said = [Progress("comparing with healthy brains", 0.42, 4.0)]
     let_qt_work()
     step("3-running")
     worker.goOn()

@@ -380,7 +380,7 @@ def test_a_gpu_the_user_insisted_on_fails_for_good(mrml_lib, a_detection, a_work
     assert a_detection.state.value == "failed"
 
 
-@pytest.mark.parametrize("wrong", [{"model": "gan"}, {"windowMm": 24}])
+@pytest.mark.parametrize("wrong", [{"model": "gan"}, {"model": "t1-inpaint", "windowMm": 24}])
 def test_a_model_or_window_there_is_not_is_refused_at_the_start(mrml_lib, make_detection, a_scan, node_ids, wrong):
     detection, before = make_detection(makeWorker=mrml_lib("Detection").coreWorker), node_ids()
     with pytest.raises(mrml_lib("Models").ModelsError, match=r"choose one of"):
@@ -531,7 +531,7 @@ def real(mrml_lib, make_detection):
 
 def quick(mrml_lib):
     """Settings that cost seconds: few windows, and every slice's hottest region."""
-    return mrml_lib("Settings").Settings(model="t1-inpaint-fast", strideMm=16, rule="paper", device="cpu")
+    return mrml_lib("Settings").Settings(model="t1-inpaint-fast", windowMm=32, strideMm=16, rule="paper", device="cpu")
 
 
 def test_a_real_core_finds_the_lesion_of_a_phantom_first_as_a_preview(mrml_lib, real, a_brain, a_phantom):
@@ -557,6 +557,22 @@ def test_a_real_core_finds_the_lesion_of_a_phantom_first_as_a_preview(mrml_lib, 
     lesion = (move @ [*centre_ras(truth, a_phantom.truth.grid.affine), 1.0])[:3]
     hottest = max(result.findings, key=lambda finding: finding.peakHeat)
     assert np.linalg.norm(np.subtract(hottest.centreRasMm, lesion)) < 40
+
+
+def test_a_real_core_gives_rarity_and_the_healthy_brain_with_the_default_model(mrml_lib, real, a_brain):
+    import slicer
+
+    progress, previews = [], []
+    detection = real(onProgress=progress.append, onPreview=previews.append)
+    detection.start(a_brain, settings=mrml_lib("Settings").Settings(device="cpu"))
+    result = detection.wait()
+    assert (result.model, result.windowMm, result.isRarity, previews) == ("t1-evidence", 0, True, [])
+    assert result.heatmapNode.GetName() == "Köpfchen n° 1 heatmap"
+    assert None not in (result.reconstructionNode, result.recutNode)
+    heat, expected = (slicer.util.arrayFromVolume(node) for node in (result.heatmapNode, result.reconstructionNode))
+    assert heat.min() == 0 < heat.max()
+    assert (expected[heat > 0] > 0).mean() > 0.5
+    assert mrml_lib("Recut").Recut(result).apply(mrml_lib("Settings").Settings(rule="paper")).findings
 
 
 def test_a_real_core_is_cancelled_within_a_second_and_its_preview_leaves_no_trace(mrml_lib, real, a_brain, users_nodes):

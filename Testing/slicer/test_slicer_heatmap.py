@@ -5,8 +5,9 @@ import pytest
 from vtk.util.numpy_support import vtk_to_numpy
 
 
-def import_result(mrml_lib, folder, scan):
-    return mrml_lib("Results").importResult(folder, scan, settings=mrml_lib("Settings").Settings())
+def import_result(mrml_lib, folder, scan, model="t1-inpaint"):
+    chosen = mrml_lib("Settings").Settings(model=model, windowMm=0 if model == "t1-evidence" else 32)
+    return mrml_lib("Results").importResult(folder, scan, settings=chosen)
 
 
 SLICE_MM = 3.25 + 5 * 8  # the middle of slice 8 of the oblique scan, along S
@@ -222,6 +223,67 @@ def test_the_colour_range_ignores_an_outlier_and_the_background(mrml_lib):
     heat[0] = 50.0
     two_ranks = 2 * 0.4 / 10_000  # the outlier pushes every other value down by one rank, and percentiles interpolate
     assert mrml_lib("Heatmap").heatRange(heat) == pytest.approx((0.3, 0.5 - 0.0004), abs=two_ranks)
+
+
+@pytest.fixture
+def rarity(mrml_lib, a_scan, some_anomalies, write_result, tmp_path):
+    """A heatmap of rarity with this heat in anomaly 2 and 0.3 elsewhere, which is half of all healthy voxels."""
+
+    def make(hottest):
+        heat = np.where(some_anomalies == 2, hottest, 0.3).astype(np.float32)
+        write_result(tmp_path, some_anomalies, like=a_scan, heat=heat)
+        return import_result(mrml_lib, tmp_path, a_scan, "t1-evidence")
+
+    return make
+
+
+@pytest.mark.parametrize("hottest", [1.5, 4.0, 9.0])
+def test_rarity_has_the_same_colours_in_every_scan_and_hides_what_is_common(mrml_lib, rarity, hottest):
+    node = rarity(hottest).heatmapNode
+    display = node.GetDisplayNode()
+    assert (display.GetWindowLevelMin(), display.GetWindowLevelMax()) == (0.0, 6.0)
+    assert mrml_lib("Heatmap").thresholdRange(node) == (0.0, 6.0)
+    assert mrml_lib("Heatmap").threshold(node) == pytest.approx(2.0)  # 1 in 100
+
+
+def test_only_what_is_rare_is_coloured(mrml_lib, a_slice_view, a_scan, rarity):
+    seen = []
+    for hottest in (4.0, 1.5):
+        mrml_lib("Heatmap").showOverlay(a_scan, rarity(hottest).heatmapNode, opacity=0.6)
+        seen.append(coloured(a_slice_view()))
+    assert seen[0] > seen[1] == 0
+
+
+@pytest.mark.parametrize(
+    ("heat", "text"),
+    [
+        (0.0, "1 in 1 healthy voxels"),
+        (0.3, "1 in 2 healthy voxels"),
+        (2, "1 in 100 healthy voxels"),
+        (3.0, "1 in 1,000 healthy voxels"),
+        (3.4, "1 in 2,500 healthy voxels"),
+        (5.0, "1 in 100,000 healthy voxels"),
+        (7.2, "fewer than 1 in 100,000 healthy voxels"),
+    ],
+)
+def test_rarity_is_told_in_words(mrml_lib, heat, text):
+    assert mrml_lib("Heatmap").rarityText(heat) == text
+
+
+def test_the_colour_bar_says_what_its_numbers_mean(mrml_lib, a_scene, a_result, rarity):
+    import slicer
+
+    a_scene.RegisterNodeClass(slicer.vtkMRMLColorLegendDisplayNode())
+    heatmap, titles = mrml_lib("Heatmap"), []
+    for node in (a_result.heatmapNode, rarity(4.0).heatmapNode):
+        heatmap.setColourBar(node, True)
+        titles.append(slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(node).GetTitleText().replace("\n", " "))
+    assert titles == ["Heat", "Heat (3: 1 in 1,000 healthy voxels)"]
+
+
+def test_a_model_that_is_gone_leaves_heat_without_a_unit(mrml_lib, a_scan, some_anomalies, write_result, tmp_path):
+    write_result(tmp_path, some_anomalies, like=a_scan)
+    assert not import_result(mrml_lib, tmp_path, a_scan, "t1-gone").isRarity
 
 
 @pytest.mark.parametrize("level", [0.0, 0.2])

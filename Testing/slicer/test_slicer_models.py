@@ -52,13 +52,34 @@ def a_head(add_volume):
     )
 
 
-def test_the_model_that_ships_for_everybody_comes_first_and_has_a_preview(models):
+def test_the_default_comes_first_and_has_no_windows(models):
     first = models.listModels()[0]
-    assert (first.name, first.modality, 32 in first.windowsMm) == (models.DEFAULT_MODEL, "T1", True)
-    assert first.previewsMm
+    assert (first.name, first.modality, first.method) == ("t1-evidence", "T1", "evidence")
+    assert (first.windowsMm, first.hasWindows, first.previewsMm) == ((0,), False, frozenset())
     assert first.canReconstruct
-    assert first.card(32).argument == "t1-inpaint-32mm"
-    assert first.card(32).path.is_file()
+    assert first.tellsRarity
+    assert (first.card().argument, first.nearestMm(), first.nearestMm(64)) == ("t1-evidence", 0, 0)
+    assert first.card().path.is_file()
+
+
+def test_the_published_model_has_windows_and_a_preview_and_no_rarity(models):
+    published = models.findModel("t1-inpaint")
+    assert published.hasWindows
+    assert published.nearestMm() == 32
+    assert 32 in published.previewsMm
+    assert published.canReconstruct
+    assert not published.tellsRarity
+    assert published.card(32).argument == "t1-inpaint-32mm"
+    assert published.card(32).path.is_file()
+
+
+def test_defaults_are_those_of_the_core(models, mrml_lib):
+    from brain_inpaint_ad.weights import store
+
+    settings = mrml_lib("Settings")
+    assert settings.DEFAULT_MODEL == store.DEFAULT_MODEL
+    assert models.findModel(store.WINDOW_MODEL).name == settings.WINDOW_MODEL
+    assert models.findModel(store.WINDOW_MODEL).nearestMm() == settings.WINDOW_MM
 
 
 def test_predictors_that_ship_rebuild_nothing(models):
@@ -71,6 +92,15 @@ def test_names_that_differ_in_the_window_only_are_one_model(models, write_card):
     folder = write_card("t1-inpaint-16mm-fast", window_mm=16.0)
     found = {model.name: model.windowsMm for model in models.listModels(folder)}
     assert found == {"t1-inpaint": (16, 32), "t1-inpaint-fast": (16,)}
+
+
+def test_one_network_may_have_several_windows(models, write_card):
+    folder = write_card("several", "mine", other_windows={"8": {}, "64": {}})
+    [model] = models.listModels(folder / "none", folder)
+    assert model.windowsMm == (8, 32, 64)
+    path = folder / "several.safetensors"
+    assert {model.card(size).argument for size in model.windowsMm} == {str(path)}
+    assert models.findModel(str(path)).windowsMm == (8, 32, 64)
 
 
 def test_the_users_models_are_given_to_the_core_by_path(models, write_card):
@@ -97,6 +127,40 @@ def test_a_damaged_card_is_left_out_and_the_rest_can_be_used(models, write_card,
     assert [model.name for model in models.listModels(folder)] == ["t1-inpaint"]
 
 
+def test_the_methods_are_those_of_the_core(models):
+    from brain_inpaint_ad.weights.card import METHODS
+
+    assert set(models._METHODS) == set(METHODS)
+
+
+def test_models_come_in_the_order_of_their_methods_after_the_default(models, write_card):
+    for name, method in (("a", "inpainting"), ("b", "surprise"), ("c", "evidence"), ("d", "autoencoder")):
+        write_card(name, method=method)
+    folder = write_card("t1-evidence", method="evidence", window_mm=0.0)
+    listed = models.listModels(folder)
+    assert [model.name for model in listed] == ["t1-evidence", "c", "b", "a", "d"]
+    assert [model.tellsRarity for model in listed] == [True, True, False, False, False]
+    assert all(model.canReconstruct for model in listed)
+
+
+@pytest.mark.parametrize("method", ["evidence", "anogan", "autoencoder", "fanogan"])
+def test_a_model_without_windows_is_listed_and_named_to_the_core(models, mrml_lib, write_card, monkeypatch, tmp_path, method):
+    write_card("t1-inpaint-32mm")
+    folder = write_card("t1-whole", method=method, window_mm=0.0, network={"width": 2})
+    listed = models.listModels(folder)
+    assert {model.name for model in listed} == {"t1-inpaint", "t1-whole"}
+    whole = models.findModel("t1-whole", listed)
+    assert (whole.windowsMm, whole.canReconstruct, whole.previewsMm) == ((0,), True, frozenset())
+    assert whole.text == "Inpaints. For T1 scans; no windows."
+    monkeypatch.setattr(models, "listModels", lambda: listed)
+    chosen = mrml_lib("Settings").Settings(model="t1-whole", windowMm=0)
+    command = mrml_lib("Core").detectCommand(tmp_path / "s.nrrd", tmp_path / "o", chosen)
+    at = command.index("--model")
+    assert command[at : at + 2] == ["--model", "t1-whole"]
+    assert not {"--window-mm", "--stride-mm", "--preview"} & set(command)
+    assert "--reconstruction" in command
+
+
 def test_folders_that_are_not_there_hold_nothing(models, tmp_path):
     assert models.listModels(tmp_path / "none", tmp_path / "nowhere") == []
 
@@ -119,9 +183,11 @@ def test_a_predictor_in_another_folder_than_the_model_gives_no_preview(models, w
     assert not models.findModel("t1-inpaint", models.listModels(shipped, mine)).previewsMm
 
 
-@pytest.mark.parametrize("name", ["", "t1-inpaint", "t1-inpaint-32mm"])
-def test_a_model_is_found_by_its_short_its_full_and_no_name(models, name):
-    assert models.findModel(name).name == "t1-inpaint"
+@pytest.mark.parametrize(
+    ("name", "found"), [("", "t1-evidence"), ("t1-inpaint", "t1-inpaint"), ("t1-inpaint-32mm", "t1-inpaint")]
+)
+def test_a_model_is_found_by_its_short_its_full_and_no_name(models, name, found):
+    assert models.findModel(name).name == found
 
 
 def test_a_model_is_found_by_the_path_of_its_weights(models, write_card):
@@ -138,7 +204,12 @@ def test_an_unknown_model_is_refused_with_those_there_are(models):
 
 def test_an_unknown_window_is_refused_with_those_there_are(models):
     with pytest.raises(models.ModelsError, match=r"no window of 48 mm.*32 mm"):
-        models.findModel().card(48)
+        models.findModel("t1-inpaint").card(48)
+
+
+def test_a_window_for_a_model_without_is_refused_with_the_model_that_has_them(models):
+    with pytest.raises(models.ModelsError, match=r"'t1-evidence' has no windows.*'t1-inpaint'"):
+        models.findModel().card(32)
 
 
 def test_a_whole_head_of_the_right_kind_fits(models, a_head):
@@ -209,3 +280,11 @@ def test_listing_models_loads_neither_torch_nor_the_core(a_module_path, tmp_path
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=a_module_path, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("chosen", ["", "~/elsewhere", "/data/models"])
+def test_the_module_and_the_core_look_for_added_models_in_one_folder(models, chosen, monkeypatch):
+    from brain_inpaint_ad.weights.folders import user_folder
+
+    monkeypatch.setenv("BRAIN_INPAINT_AD_MODELS", chosen)
+    assert models.userFolder() == user_folder()

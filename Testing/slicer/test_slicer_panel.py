@@ -406,7 +406,7 @@ def test_the_module_presents_itself_and_offers_its_sample_after_start_up(applica
         receiver()
     assert registered == ["sample"]
     offered = slicer.modules.braininpaintad.logic()  # as the documentation has it
-    assert offered.models()[0].name == "t1-inpaint"
+    assert offered.models()[0].name == "t1-evidence"
     assert all(callable(getattr(offered, name)) for name in ("install", "detect", "recut", "exportLabelmap"))
 
 

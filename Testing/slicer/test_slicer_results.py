@@ -29,7 +29,7 @@ def another(a_result, mrml_lib, tmp_path):
     """Imports the same files again for the same scan, with other settings."""
 
     def make(*, isPreview=False, **settings):
-        chosen = mrml_lib("Settings").Settings(**settings)
+        chosen = mrml_lib("Settings").Settings(**{"windowMm": 32} | settings)
         return mrml_lib("Results").importResult(tmp_path / "result", a_result.volumeNode, settings=chosen, isPreview=isPreview)
 
     return make
@@ -153,7 +153,7 @@ def another_patients(add_volume, mrml_lib, a_result, tmp_path):
     import slicer
 
     scan = add_volume(slicer.util.arrayFromVolume(a_result.volumeNode), OBLIQUE, "another patient's t1")
-    chosen = mrml_lib("Settings").Settings(model="t1-inpaint")
+    chosen = mrml_lib("Settings").Settings(model="t1-inpaint", windowMm=32)
     return mrml_lib("Results").importResult(tmp_path / "result", scan, settings=chosen)
 
 

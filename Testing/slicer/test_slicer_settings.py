@@ -21,7 +21,15 @@ def core(mrml_lib):
 
 def test_settings_become_the_options_of_the_command_line(settings):
     chosen = settings(
-        scale=150.0, sigma=1.2, minSize=35, minVolumeMl=0.5, rule="paper", segmentation="volume", strideMm=8, device="cpu"
+        windowMm=32,
+        strideMm=8,
+        scale=150.0,
+        sigma=1.2,
+        minSize=35,
+        minVolumeMl=0.5,
+        rule="paper",
+        segmentation="volume",
+        device="cpu",
     )
     assert chosen.arguments() == [
         *("--stride-mm", "8", "--scale", "150", "--sigma", "1.2", "--min-size", "35", "--min-volume-ml", "0.5"),
@@ -39,14 +47,19 @@ def test_settings_become_the_options_of_the_command_line(settings):
         {"sigma": -1},
         {"minSize": 0},
         {"minVolumeMl": -2},
-        {"windowMm": 0},
-        {"strideMm": 33},
+        {"windowMm": -1},
+        {"strideMm": 33, "windowMm": 32},
     ],
 )
 def test_settings_outside_their_range_are_refused(mrml_lib, wrong):
     module = mrml_lib("Settings")
     with pytest.raises(module.SettingsError, match=re.escape(str(next(iter(wrong.values()))))):
         module.Settings(**wrong)
+
+
+def test_without_windows_there_is_no_stride(settings):
+    assert settings().windowMm == 0
+    assert "--stride-mm" not in settings(strideMm=33).arguments()
 
 
 def test_the_published_values_are_settings(mrml_lib):
@@ -61,14 +74,22 @@ def test_our_defaults_and_ranges_are_the_cores(mrml_lib):
     ours, cores = mrml_lib("Settings"), select.SegmentSettings()
     names = {"scale": "scale", "sigma": "sigma", "minSize": "min_size", "minVolumeMl": "min_volume_ml", "rule": "rule"}
     assert {name: getattr(ours.Settings(), name) for name in names} == {name: getattr(cores, names[name]) for name in names}
-    assert (ours.RULES, ours.SEGMENTATIONS) == (select.RULES, select.SEGMENTATIONS)
+    assert ours.RULES == select.RULES
+    assert set(ours.SEGMENTATIONS) <= set(select.SEGMENTATIONS)  # "residual" is for the command line
 
 
 def test_the_command_names_scan_output_mask_model_and_jsonl_progress(core, settings, tmp_path):
     command = core.detectCommand(tmp_path / "s.nrrd", tmp_path / "out", settings(), mask=tmp_path / "m.nrrd")
     assert command[1:6] == ["-m", "brain_inpaint_ad", "detect", str(tmp_path / "s.nrrd"), "--out"]
     assert command[6:9] == [str(tmp_path / "out"), "--mask", str(tmp_path / "m.nrrd")]
-    assert command[9:13] == ["--model", "t1-inpaint-32mm", "--window-mm", "32"]
+    assert command[9:12] == ["--model", "t1-evidence", "--scale"]
+    assert not {"--window-mm", "--stride-mm", "--preview"} & set(command)
+    assert command[-4:] == ["--reconstruction", "--recut", "--progress", "jsonl"]
+
+
+def test_a_model_with_windows_is_named_with_window_and_stride(core, settings, tmp_path):
+    command = core.detectCommand(tmp_path / "s.nrrd", tmp_path / "out", settings(model="t1-inpaint", windowMm=32, strideMm=8))
+    assert command[7:13] == ["--model", "t1-inpaint-32mm", "--window-mm", "32", "--stride-mm", "8"]
     assert command[-3:] == ["--recut", "--progress", "jsonl"]
 
 
@@ -77,26 +98,30 @@ def test_without_a_mask_the_command_has_no_mask_option(core, settings, tmp_path)
 
 
 def test_a_model_that_rebuilds_is_asked_for_reconstruction_and_preview(core, settings, tmp_path):
-    command = core.detectCommand(tmp_path / "s.nrrd", tmp_path / "out", settings(model="t1-inpaint-fast"))
+    command = core.detectCommand(tmp_path / "s.nrrd", tmp_path / "out", settings(model="t1-inpaint-fast", windowMm=32))
     assert "--reconstruction" in command
     preview = command[command.index("--preview") + 1]
     assert preview == str(core.previewFolder(tmp_path / "out")) != str(tmp_path / "out")
 
 
 def test_a_predictor_is_asked_for_neither(core, settings, tmp_path):
-    command = core.detectCommand(tmp_path / "s.nrrd", tmp_path / "out", settings(model="t1-loss-dense"))
+    command = core.detectCommand(tmp_path / "s.nrrd", tmp_path / "out", settings(model="t1-loss-dense", windowMm=32))
     assert not {"--reconstruction", "--preview"} & set(command)
     assert "--recut" in command
 
 
 def test_a_window_the_model_does_not_have_is_refused_before_anything_runs(mrml_lib, core, settings, tmp_path):
     with pytest.raises(mrml_lib("Models").ModelsError, match="32 mm"):
-        core.detectCommand(tmp_path / "s.nrrd", tmp_path / "out", settings(windowMm=24))
+        core.detectCommand(tmp_path / "s.nrrd", tmp_path / "out", settings(model="t1-inpaint", windowMm=24))
+    with pytest.raises(mrml_lib("Models").ModelsError, match="no windows"):
+        core.detectCommand(tmp_path / "s.nrrd", tmp_path / "out", settings(windowMm=32))
 
 
 def test_the_core_that_travels_with_the_extension_understands_our_options(core, settings, tmp_path):
     """The contract between the two: every option we pass is one the core's command line has."""
-    command = core.detectCommand(tmp_path / "s.nrrd", tmp_path / "o", settings(), mask=tmp_path)
+    chosen = settings(model="t1-inpaint", windowMm=32)
+    command = core.detectCommand(tmp_path / "s.nrrd", tmp_path / "o", chosen, mask=tmp_path)
+    assert {"--window-mm", "--stride-mm", "--preview", "--reconstruction"} < set(command)
     help_command = [*command[: command.index("detect") + 1], "--help"]
     environment = core.environment(core.coreFolder()) | {"COLUMNS": "200", "NO_COLOR": "1"}
     told = subprocess.run(help_command, capture_output=True, encoding="utf-8", env=environment, timeout=120)
@@ -122,7 +147,8 @@ def test_an_installed_core_beside_the_module_wins_over_a_checkout(core, tmp_path
 
 def test_a_checkout_uses_its_own_sources_and_models(core):
     assert core.coreFolder() == core.MODULE_FOLDER.parent / "src"
-    assert (core.shippedModelsFolder() / "t1-inpaint-32mm.safetensors").is_file()
+    for name in ("t1-evidence", "t1-inpaint-32mm"):
+        assert (core.shippedModelsFolder() / f"{name}.safetensors").is_file()
 
 
 def test_a_missing_core_is_named_with_the_places_looked_at(core, tmp_path):

@@ -1,9 +1,10 @@
 """Walks through the tutorial of docs/slicer.md on the test layer: panel and slice views after every step, as pictures.
 
-    python Testing/slicer/walk_tutorial.py SCAN RESULT_FOLDER PREVIEW_FOLDER PICTURES
+    python Testing/slicer/walk_tutorial.py SCAN RESULT_FOLDER PUBLISHED_FOLDER PREVIEW_FOLDER PICTURES
 
-The folders are what `detect SCAN --out RESULT_FOLDER --reconstruction --recut --preview PREVIEW_FOLDER` wrote; the panel's
-detection is handed these files, so that the walk takes seconds. Slice views are drawn by Slicer's own slice logic, with the
+The folders are what `detect SCAN --out RESULT_FOLDER --reconstruction --recut` wrote and, of the published model,
+`detect SCAN --model t1-inpaint-32mm --out PUBLISHED_FOLDER --reconstruction --recut --preview PREVIEW_FOLDER`; the panel's
+detections are handed these files, so that the walk takes seconds. Slice views are drawn by Slicer's own slice logic, with the
 outlines of the visible segments.
 """
 
@@ -26,17 +27,16 @@ VIEWS = (("Red", "Axial"), ("Yellow", "Sagittal"), ("Green", "Coronal"))
 
 
 class Foretold(render_panel.Prepared):
-    """A worker that has preview and result already."""
+    """A worker that has results already, one after the other, and a preview."""
 
-    def __init__(self, folder, preview):
-        super().__init__(folder)
-        self._preview = preview
+    def has(self, folder):
+        self._folder = folder
 
-    def showPreview(self):
+    def showPreview(self, preview):
         from BrainInpaintADLib import Core
         from BrainInpaintADLib.Worker import Progress
 
-        shutil.copytree(self._preview, Core.previewFolder(self._out))
+        shutil.copytree(preview, Core.previewFolder(self._out))
         self.said = [Progress(Core.PREVIEW_READY, 0.15, 55.0)]
 
 
@@ -97,14 +97,14 @@ def beside(panel, views):
     return np.hstack(padded)
 
 
-def main(scan_path, result_folder, preview_folder, pictures):
+def main(scan_path, result_folder, published_folder, preview_folder, pictures):
     _application, scene = render_panel.start_application()
     from BrainInpaintADLib.Worker import Progress
 
     out = Path(pictures)
     out.mkdir(parents=True, exist_ok=True)
     views = make_views(scene)
-    worker = Foretold(Path(result_folder), Path(preview_folder))
+    worker = Foretold(Path(result_folder))
     module, frame = render_panel.open_module(worker)
     ui = module.ui
 
@@ -122,30 +122,39 @@ def main(scan_path, result_folder, preview_folder, pictures):
     ui.scanSelector.setCurrentNode(scan)
     step("02-scan-chosen")
     ui.detectButton.click()
-    worker.said = [Progress("correcting the bias field", 0.05, 70.0)]
+    worker.said = [Progress("laying healthy brains over the scan", 0.15, 9.0)]
     step("03-running")
-    worker.showPreview()
-    step("04-preview")
     worker.goOn()
-    step("05-result", 2)
+    step("04-result", 2)
     ui.findingsTable.selectRow(0)
-    step("06-finding-selected")
+    step("05-finding-selected")
     ui.scaleSlider.valueIsChanging.emit(40.0)  # the stand-in is drawn where it was; Slicer's slider goes along
-    step("07-scale-dragged")
+    step("06-scale-dragged")
     ui.scaleSlider.value = 40.0
-    step("08-scale-released", 1)
+    step("07-scale-released", 1)
     ui.scaleSlider.value = 75.0
     render_panel.let_qt_work(1)
-    ui.findingsTable.item(1, 0).setCheckState(render_panel.QtCore.Qt.CheckState.Unchecked)
-    step("09-finding-discarded")
+    if ui.findingsTable.rowCount:
+        last = ui.findingsTable.item(ui.findingsTable.rowCount - 1, 0)
+        last.setCheckState(render_panel.QtCore.Qt.CheckState.Unchecked)
+    step("08-finding-discarded")
     ui.reconstructionCheckBox.checked = True
     ui.opacitySlider.value = 0.0
-    step("10-what-the-model-expected")
+    step("09-what-the-model-expected")
     ui.reconstructionCheckBox.checked = False
     ui.opacitySlider.value = 0.5
     ui.exportSection.collapsed = False
     ui.exportNodeButton.click()
-    step("11-exported")
+    step("10-exported")
+    ui.exportSection.collapsed = True
+    ui.inputsSection.collapsed = False
+    ui.modelComboBox.currentIndex = ui.modelComboBox.findText("t1-inpaint")
+    worker.has(Path(published_folder))
+    ui.detectButton.click()
+    worker.showPreview(Path(preview_folder))
+    step("11-preview")
+    worker.goOn()
+    step("12-published-model", 2)
     print(*(node.GetName() for node in slicer.util.getNodesByClass("vtkMRMLLabelMapVolumeNode")), sep="\n")  # noqa: T201
     module.cleanup()
 

@@ -4,7 +4,8 @@ BrainInpaintError
 ├── InputError (ValueError)          the scan, the mask or a folder cannot be used as given
 │   ├── FormatError                  a file is missing, empty, truncated or of an unreadable kind
 │   ├── GeometryError                two volumes that must share a grid do not
-│   └── NoBrainError                 nothing in the scan looks like a brain
+│   ├── NoBrainError                 nothing in the scan looks like a brain
+│   └── FitError                     healthy brains cannot be laid over the scan
 ├── SettingsError (ValueError)       an option is outside what it may be
 ├── WeightsError                     a model is missing, damaged or of another architecture
 ├── OutputError (OSError)            a result cannot be written where it was asked for
@@ -33,6 +34,10 @@ class GeometryError(InputError):
 
 class NoBrainError(InputError):
     """Nothing in the scan looks like a brain."""
+
+
+class FitError(InputError):
+    """Healthy brains cannot be laid over the scan."""
 
 
 class SettingsError(BrainInpaintError, ValueError):

@@ -22,6 +22,7 @@ import SimpleITK as sitk
 from .errors import FormatError, InputError
 
 _CHUNK = 1 << 16
+_NO_FILE_IS_LONGER = 2**53  # bytes; Python's seek knows nothing beyond 2**63
 _GZIP = b"\x1f\x8b"
 # By the size of the header (NIfTI-1, NIfTI-2): where a field is and what it holds.
 _NIFTI_FIELDS = {
@@ -159,7 +160,7 @@ def _nifti_problem(fields: dict[str, tuple[Any, ...]]) -> str | None:
         return f"a voxel spacing of {' × '.join(f'{mm:g}' for mm in spacing)} mm"
     if fields["sform_code"][0] > 0 and not all(map(math.isfinite, fields["srow"])):
         return "a place that is not a number"
-    if not 0 <= fields["vox_offset"][0] < math.inf:
+    if not 0 <= fields["vox_offset"][0] < _NO_FILE_IS_LONGER:
         return f"voxels from byte {fields['vox_offset'][0]:g} on"
     return None
 
@@ -167,6 +168,7 @@ def _nifti_problem(fields: dict[str, tuple[Any, ...]]) -> str | None:
 def _in_metaimage(path: Path) -> _Stored | None:
     head, start = _text_header(path, "=")
     data = head.get("elementdatafile", "LIST")
+    _check_inside(data, path)
     if data.startswith("LIST") or "%" in data or "headersize" in head or head.get("binarydata", "True") != "True":
         return None
     packing = "zlib" if head.get("compresseddata") == "True" else ""
@@ -177,12 +179,22 @@ def _in_metaimage(path: Path) -> _Stored | None:
 def _in_nrrd(path: Path) -> _Stored | None:
     head, start = _text_header(path, ":")
     data = head.get("data file", head.get("datafile", ""))
+    _check_inside(data, path)
     packing = {"raw": "", "gzip": "gzip", "gz": "gzip"}.get(head.get("encoding", ""))
     skips = head.keys() & {"line skip", "lineskip", "byte skip", "byteskip"}
     if packing is None or skips or data.startswith("LIST") or "%" in data:
         return None
     place = (path.parent / data, 0) if data else (path, start)
     return _Stored(*place, packing, _stated_length(path))
+
+
+def _check_inside(data: str, path: Path) -> None:
+    """Raises FormatError for a header that would have another file of this machine read as its voxels. data: what it names."""
+    if not data.isprintable():
+        raise FormatError(f"{path} names no usable file for its voxels; copy or export it again.")
+    parts = data.replace("\\", "/").split("/")
+    if ".." in parts or parts[0] == "" != data or ":" in parts[0]:
+        raise FormatError(f"{path} names voxels outside of its own folder ({data}); put both files into one folder.")
 
 
 def _text_header(path: Path, separator: str) -> tuple[dict[str, str], int]:

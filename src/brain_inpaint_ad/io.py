@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import SimpleITK as sitk
 from .errors import FormatError, InputError, OutputError
 from .files import write_atomically
 from .intact import check_whole
+from .memory import MemoryBound, full_memory_told
 from .volume import Array, Grid, Volume
 
 SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
@@ -23,17 +24,17 @@ MIN_SLICES = 8  # fewer voxels along an axis cannot show a brain in three dimens
 _SKEW = 1e-3  # how far axes may be from right angles: a quarter of a millimetre across a head
 
 
-def read_scan(path: str | os.PathLike[str]) -> Volume:
-    """One 3-D scan of finite numbers.
+def read_scan(path: str | os.PathLike[str], *, bound: MemoryBound | None = None) -> Volume:
+    """One 3-D scan of finite numbers. bound: checked against the header before the voxels are loaded.
 
     Raises FormatError (missing, unreadable, truncated, not a known kind) or InputError (4-D, colour, one slice,
     NaN or infinite voxels, constant, axes that are not at right angles).
     """
     path = Path(path)
-    volume = _volume_from(_read_image(path), path)
+    volume = _volume_from(_read_image(path, bound), path)
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is refused as such
         array = volume.array.astype(np.float32, copy=False)
-    _check_values(array, path)
+    check_values(array, str(path))
     return Volume(array, volume.grid, path.name)
 
 
@@ -87,11 +88,13 @@ def resample(volume: Volume, grid: Grid, *, interpolator: int = sitk.sitkLinear)
     return sitk.GetArrayFromImage(sitk.Resample(to_image(volume), reference, sitk.Transform(), interpolator, 0.0))
 
 
-def _read_image(path: Path) -> sitk.Image:
+def _read_image(path: Path, bound: MemoryBound | None = None) -> sitk.Image:
     _check_file(path)
     try:
-        with _without_warnings(), _alone(path) as readable:
+        with full_memory_told(), _without_warnings(), _alone(path) as readable:
             check_whole(path)
+            if bound is not None:
+                bound.check(_stated_size(readable), str(path))
             return sitk.ReadImage(str(readable))
     except OSError as error:
         raise FormatError(f"{path} may not be read ({error.strerror}); check its permissions and free space.") from error
@@ -99,11 +102,18 @@ def _read_image(path: Path) -> sitk.Image:
         raise FormatError(f"{path} could not be read ({_reason(error)}); is it a complete scan file?") from error
 
 
+def _stated_size(path: Path) -> tuple[int, ...]:
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    reader.ReadImageInformation()
+    return tuple(reader.GetSize())
+
+
 def _check_file(path: Path) -> None:
     try:
         size = path.stat().st_size
         if path.is_dir():
-            raise FormatError(f"{path} is a folder; give one file ({', '.join(SUFFIXES)}).")
+            raise FormatError(f"{path} is a folder without DICOM files; give one file ({', '.join(SUFFIXES)}).")
         if not path.name.lower().endswith(SUFFIXES):
             raise FormatError(f"{path.name} is not a file type this program reads; give one of {', '.join(SUFFIXES)}.")
         path.open("rb").close()
@@ -147,27 +157,34 @@ def _volume_from(image: sitk.Image, path: Path) -> Volume:
     if image.GetDimension() != 3:
         sizes = "×".join(map(str, image.GetSize()))
         raise InputError(f"{path} is {image.GetDimension()}-D ({sizes}); give one 3-D volume, for example one time point.")
-    if min(image.GetSize()) < MIN_SLICES:
-        sizes = "×".join(map(str, image.GetSize()))
-        raise InputError(f"{path} holds {sizes} voxels; at least {MIN_SLICES} along each axis are needed to see a brain.")
+    check_size(image.GetSize(), str(path))
     volume = from_image(image, path.name)
-    _check_grid(volume.grid, path)
+    check_grid(volume.grid, str(path))
     return volume
 
 
-def _check_grid(grid: Grid, path: Path) -> None:
+def check_size(size: Sequence[int], name: str) -> None:
+    """Raises InputError when there are too few voxels along an axis to see a brain. name: for the message."""
+    if min(size) < MIN_SLICES:
+        sizes = "×".join(map(str, size))
+        raise InputError(f"{name} holds {sizes} voxels; at least {MIN_SLICES} along each axis are needed to see a brain.")
+
+
+def check_grid(grid: Grid, name: str) -> None:
+    """Raises FormatError or InputError unless a scan's axes are finite and at right angles. name: for the message."""
     axes = np.reshape(grid.direction, (3, 3))
     if not np.isfinite(grid.affine).all():
-        raise FormatError(f"{path} places its voxels at NaN or infinity; repair its header.")
+        raise FormatError(f"{name} places its voxels at NaN or infinity; repair its header.")
     if np.abs(axes.T @ axes - np.eye(3)).max() > _SKEW:
-        raise InputError(f"{path} has axes that are not at right angles; resample it to an ordinary grid first.")
+        raise InputError(f"{name} has axes that are not at right angles; resample it to an ordinary grid first.")
 
 
-def _check_values(array: Array, path: Path) -> None:
+def check_values(array: Array, name: str) -> None:
+    """Raises InputError when a scan holds NaN or infinity or only one value. name: for the message."""
     if count := int((~np.isfinite(array)).sum()):
-        raise InputError(f"{path} holds {count} voxels that are NaN or infinite; repair or export the scan again.")
+        raise InputError(f"{name} holds {count} voxels that are NaN or infinite; repair or export the scan again.")
     if array.min() == array.max():
-        raise InputError(f"{path} holds the same value ({array.flat[0]:g}) everywhere; there is nothing to see in it.")
+        raise InputError(f"{name} holds the same value ({array.flat[0]:g}) everywhere; there is nothing to see in it.")
 
 
 def _reason(error: Exception) -> str:

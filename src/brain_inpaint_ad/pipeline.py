@@ -13,33 +13,32 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from threading import Thread
-from typing import Any, cast
+from typing import Any, Literal
 
 import numpy as np
 
 from . import __version__
 from .detectors import ModelDetector, Rebuilder
 from .detectors.inpainting import InpaintingDetector
-from .detectors.predicted import PredictedDetector
+from .detectors.load import STRIDE_MM, load_detector
 from .detectors.whole_scan import GOOD, WHOLE_SCAN, Judgement, ScanNorm, WholeScanDetector
-from .devices import pick_device
-from .errors import Cancelled, SettingsError, WeightsError
+from .dicom import open_scan
+from .errors import Cancelled, FitError, SettingsError, WeightsError
 from .heatmap.incremental import MEMORY_MB
-from .io import read_labels, read_scan
-from .nets.predictor import LossPredictor
-from .nets.unet import UNet
-from .nets.volume_gan import VolumeGan
+from .io import read_labels
+from .memory import MemoryBound, memory_bound
 from .prepare import Prepared
 from .prepare.kinds import prepare_as
 from .prepare.modality import check_t1
 from .progress import Progress, part_of, silent
 from .result import Result, check_threshold, segment
 from .segmentation.felzenszwalb import felzenszwalb
+from .segmentation.recut import DEFAULT_SCALE
 from .segmentation.regions import check_kernel
 from .segmentation.select import SegmentSettings
 from .volume import Volume
 from .weights.card import Card
-from .weights.store import DEFAULT_MODEL, find_preview, load_model, with_window
+from .weights.store import DEFAULT_MODEL, WINDOW_MODEL, find_preview, model_for
 
 _LOG = logging.getLogger(__name__)
 PREVIEW_READY = "preview ready"  # the stage at which other programs may fetch it
@@ -48,18 +47,23 @@ PREVIEW_READY = "preview ready"  # the stage at which other programs may fetch i
 def detect(
     scan: str | os.PathLike[str] | Volume,
     *,
-    model: str = DEFAULT_MODEL,
+    model: str | None = None,
+    series: str | None = None,
     mask: str | os.PathLike[str] | Volume | None = None,
     window_mm: float | None = None,
-    stride_mm: float = 4.0,
-    scale: float = 75.0,
+    stride_mm: float | None = None,
+    scale: float | Literal["auto"] = 75.0,
     sigma: float = 0.8,
     min_size: int = 20,
     min_volume_ml: float = 5.0,
     rule: str = "calibrated",
     segmentation: str = "slices",
-    engine: str = "incremental",
-    max_memory_mb: float = MEMORY_MB,
+    median: int = 5,
+    erosion: int = 1,
+    min_voxels: int = 6,
+    engine: str | None = None,
+    max_memory_mb: float | None = None,
+    latent_steps: int | None = None,
     reconstruct: bool = False,
     on_preview: Callable[[Result], None] | None = None,
     device: str = "auto",
@@ -67,25 +71,49 @@ def detect(
 ) -> Result:
     """What in this brain scan is not normal, as far as a model of healthy brains can tell.
 
-    scan: a file (NIfTI, NRRD, MHA) or a Volume. mask: brain mask on the scan's grid; without it, a brain-only scan is
-    recognised and a whole head goes through deepbet. window_mm: must be a size the model has (default: the model's).
-    stride_mm: multiple of the model's voxels. scale, sigma, min_size, min_volume_ml, rule, segmentation: see
-    SegmentSettings. engine, max_memory_mb: see InpaintingDetector; "paper-strict" has no calibrated threshold.
+    scan: a file (NIfTI, NRRD, MHA), a DICOM file or folder, or a Volume. model: a name or path; without one the default, or,
+    where window_mm, stride_mm or engine is given, the published inpainting model: they are about its windows. It also stands
+    in, with a warning, where the default cannot lay healthy brains over the scan. series: number or UID, where a DICOM folder
+    holds several. mask: brain mask on the scan's grid; without it, a brain-only scan is recognised and a whole head goes
+    through deepbet. window_mm: must be a size the model has (default: the model's). stride_mm: multiple of the model's voxels
+    (default: 4). scale: "auto" lets the heatmap choose. sigma, min_size, min_volume_ml, rule, segmentation, median, erosion,
+    min_voxels: see SegmentSettings. engine: see InpaintingDetector; "paper-strict" has no calibrated threshold. max_memory_mb:
+    what the run may take (default: what is free); a scan that would take more is refused before its voxels are loaded.
+    latent_steps: of AnoGAN's search (default: 500).
     reconstruct: also give Result.reconstruction. on_preview: called within seconds with the result of the dense predictor,
-    where there is one for this model, before the exact heatmap is begun; then progress says "preview ready". Whatever
-    goes wrong with it, in `on_preview` too, is logged as a warning, and the exact heatmap follows; Cancelled ends all.
+    where there is one for this model, before the exact heatmap is begun; then progress says "preview ready". Whatever goes
+    wrong with it, in `on_preview` too, is logged as a warning, and the exact heatmap follows; Cancelled ends all.
     device: auto, cpu, cuda, mps.
 
     Raises BrainInpaintError and its kin, each with one sentence on what to do. Source: Nguyen 2020.
     """
     clock = _Stages()
+    if isinstance(scale, str) and scale != "auto":
+        raise SettingsError(f"the scale must be a number or auto, got {scale!r}.")
     settings = SegmentSettings(
-        scale=scale, sigma=sigma, min_size=min_size, min_volume_ml=min_volume_ml, rule=rule, segmentation=segmentation
+        scale=DEFAULT_SCALE if isinstance(scale, str) else scale,
+        auto_scale=scale == "auto",
+        sigma=sigma,
+        min_size=min_size,
+        min_volume_ml=min_volume_ml,
+        rule=rule,
+        segmentation=segmentation,
+        median=median,
+        erosion=erosion,
+        min_voxels=min_voxels,
     )
     check_kernel(settings)
+    model = model_for(model, wants_windows=any(wish is not None for wish in (window_mm, stride_mm, engine)))
+    bound = memory_bound(max_memory_mb)
     with clock.stage("load"):
         detector = load_detector(
-            model, window_mm=window_mm, stride_mm=stride_mm, engine=engine, max_memory_mb=max_memory_mb, device=device
+            model,
+            window_mm=window_mm,
+            stride_mm=STRIDE_MM if stride_mm is None else stride_mm,
+            engine=engine or "incremental",
+            max_memory_mb=bound.maps_mb(MEMORY_MB),
+            latent_steps=latent_steps,
+            device=device,
         )
         thresholds = detector.card.thresholds
         if detector.minmax != detector.card.minmax:
@@ -99,7 +127,9 @@ def detect(
         if on_preview is not None:
             with _as_a_courtesy():
                 previewer = _load_previewer(model, detector, settings)
-        volume = scan if isinstance(scan, Volume) else read_scan(scan)
+                if previewer is None:
+                    _LOG.warning("%s has no preview.", detector.card.name)
+        volume = _opened(scan, series, bound, progress)
         given = read_labels(mask) if isinstance(mask, (str, os.PathLike)) else mask
     _load_ahead()
     with clock.stage("prepare"):
@@ -119,7 +149,30 @@ def detect(
             first = _find(previewer, prepared, settings, previewer.card.thresholds, clock.copy(), part_of(progress, 0.1, begun))
             on_preview(first)
             progress(begun, PREVIEW_READY)
-    return _find(detector, prepared, settings, thresholds, clock, part_of(progress, begun, 1.0), reconstruct=reconstruct)
+    try:
+        return _find(detector, prepared, settings, thresholds, clock, part_of(progress, begun, 1.0), reconstruct=reconstruct)
+    except FitError as error:
+        if model != DEFAULT_MODEL:
+            raise
+        reason = str(error)
+    detector = load_detector(WINDOW_MODEL, max_memory_mb=bound.maps_mb(MEMORY_MB), device=device)
+    thresholds = detector.card.thresholds
+    try:
+        check_threshold(thresholds, settings)
+    except WeightsError as error:
+        raise FitError(reason) from error
+    _LOG.warning("%s; %s was used instead.", reason.partition(":")[0], WINDOW_MODEL)
+    result = _find(detector, prepared, settings, thresholds, clock, part_of(progress, begun, 1.0), reconstruct=reconstruct)
+    result.report["model"]["instead_of"] = {"name": DEFAULT_MODEL, "reason": reason}
+    return result
+
+
+def _opened(scan: str | os.PathLike[str] | Volume, series: str | None, bound: MemoryBound, progress: Progress) -> Volume:
+    if isinstance(scan, Volume):
+        bound.check(scan.grid.size, scan.name)
+        return scan
+    told = part_of(progress, 0.0, 0.0)  # the stage, and a chance to cancel; reading takes no share of the whole
+    return open_scan(scan, series=series, bound=bound, progress=told)
 
 
 def _find(
@@ -175,7 +228,7 @@ def _scan_score(detector: WholeScanDetector, judgement: Judgement, name: str) ->
 def _check_rebuilds(detector: ModelDetector) -> None:
     """Raises SettingsError when there will be no reconstruction to show."""
     if not isinstance(detector, Rebuilder):
-        raise SettingsError(f"the model {detector.card.name} predicts losses and rebuilds nothing; drop --reconstruction.")
+        raise SettingsError(f"the model {detector.card.name} rebuilds nothing; drop --reconstruction.")
     if detector.engine == "paper-strict":
         raise SettingsError("--engine paper-strict keeps no intensities; drop --reconstruction or choose another engine.")
 
@@ -216,30 +269,6 @@ def _load_ahead() -> None:
             felzenszwalb(np.eye(4))
 
     Thread(target=load, name="load ahead", daemon=True).start()
-
-
-def load_detector(
-    model: str = DEFAULT_MODEL,
-    *,
-    window_mm: float | None = None,
-    stride_mm: float = 4.0,
-    engine: str = "incremental",
-    max_memory_mb: float = MEMORY_MB,
-    device: str = "auto",
-) -> ModelDetector:
-    """A detector ready to run. Raises WeightsError or SettingsError."""
-    where = pick_device(device)
-    network, card = load_model(with_window(model, window_mm))
-    if not max_memory_mb > 0:
-        raise SettingsError(f"the memory must be above 0 MB, got {max_memory_mb:g}.")
-    if isinstance(network, VolumeGan):
-        return WholeScanDetector(network, card, where)
-    card.windows(stride_mm)  # a stride that does not fit is refused before the work starts
-    if card.method == "inpainting":
-        return InpaintingDetector(cast(UNet, network), card, where, stride_mm, engine, max_memory_mb)
-    if engine != "incremental":
-        raise SettingsError(f"the model {card.name} predicts losses and rebuilds nothing; leave --engine away.")
-    return PredictedDetector(cast(LossPredictor | UNet, network), card, where, stride_mm, max_memory_mb)
 
 
 def _check_modality(prepared: Prepared, card: Card) -> None:

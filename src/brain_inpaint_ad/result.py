@@ -11,19 +11,22 @@ from pathlib import Path
 from typing import Any
 
 from .errors import InputError, OutputError, WeightsError
-from .files import folder_in_work
+from .files import folder_in_work, move_into_place, only_run_in
 from .findings import Finding, findings_csv, list_findings
 from .io import write_volume
 from .prepare import Prepared
 from .prepare.labels import resample_labels
-from .progress import Progress, silent
+from .progress import Progress, part_of, silent
 from .recut_file import RecutFile, called, read_recut, write_recut
 from .segmentation.recut import Recutter
+from .segmentation.residual import TRAINING_RESIDUALS
+from .segmentation.scale import choose_scale
 from .segmentation.select import SegmentSettings, select_anomalies, select_in_slice
 from .volume import Array, Grid, Volume
 
-OPTIONAL_FILES = ("reconstruction.nii.gz", "recut.npz")
+OPTIONAL_FILES = ("reconstruction.nii.gz", "recut.npz", "anomalies.dcm")
 FILES = ("heatmap.nii.gz", "anomalies.nii.gz", "findings.csv", "report.json", "overview.png")
+_NAMES = (*(name for name in FILES if name != "report.json"), *OPTIONAL_FILES, "report.json")  # see move_into_place
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,7 @@ class Result:
     @property
     def threshold(self) -> float | None:
         """Least heat of an anomalous region under these settings; None when the model is not calibrated for them."""
-        return self.thresholds.get(threshold_name(self.settings.segmentation))
+        return self.thresholds.get(_threshold_of(self.settings))
 
     @property
     def summary(self) -> str:
@@ -72,8 +75,11 @@ class Result:
     def resegment(self, **changes: Any) -> Result:
         """The same heatmap cut anew, without running a network: `result.resegment(scale=150)`.
 
-        changes: fields of SegmentSettings (scale, sigma, min_size, rule, min_volume_ml, segmentation).
+        changes: fields of SegmentSettings (scale, sigma, min_size, rule, min_volume_ml, segmentation, median, …). A scale
+        ends auto_scale.
         """
+        if "scale" in changes:
+            changes = {"auto_scale": False, **changes}
         return segment(
             self.prepared,
             self.model_heatmap,
@@ -97,7 +103,7 @@ class Result:
         settings = replace(self.settings, **changes)
         check_threshold(self.thresholds, settings)
         regions = _fitting(self.recutter, self.prepared, self.model_heatmap).slice_regions(index, settings)
-        return select_in_slice(regions, settings, threshold=self.thresholds.get(threshold_name(settings.segmentation), 0.0))
+        return select_in_slice(regions, settings, threshold=self.thresholds.get(_threshold_of(settings), 0.0))
 
     def save_recut(self, path: str | os.PathLike[str]) -> None:
         """Write what `load_recut` needs to cut this result anew elsewhere, without loss: one .npz of some megabytes."""
@@ -106,22 +112,27 @@ class Result:
             Path(path),
         )
 
-    def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False, recut: bool = False) -> list[Path]:
-        """Write the five files of FILES, the reconstruction if there is one, and recut.npz if asked for: all or nothing.
+    def save(
+        self, folder: str | os.PathLike[str], *, overwrite: bool = False, recut: bool = False, dicom_seg: bool = False
+    ) -> list[Path]:
+        """Write the five files of FILES, the reconstruction if there is one, and what is asked for: all or nothing.
+
+        recut: recut.npz; dicom_seg: anomalies.dcm, for scans from DICOM, unless nothing was found; it names the patient.
 
         Raises OutputError, also when one exists and `overwrite` is False. With it, optional files of another result go.
         """
         folder = Path(folder)
         check_output(folder, overwrite=overwrite)
         try:
-            with folder_in_work(_ground(folder)) as staging:
-                self._write(staging, recut=recut)
-                return _move_into_place(staging, folder)
+            with only_run_in(folder), folder_in_work(_ground(folder), folder) as staging:
+                self._write(staging, recut=recut, dicom_seg=dicom_seg)
+                check_output(folder, overwrite=overwrite)  # another program may have written there in the meantime
+                return move_into_place(staging, folder, _NAMES)
         except OSError as error:
             reason = error.strerror or "a file came out incomplete"
             raise OutputError(f"{folder} could not be written ({reason}); is the disk full?") from error
 
-    def _write(self, folder: Path, *, recut: bool) -> None:
+    def _write(self, folder: Path, *, recut: bool, dicom_seg: bool) -> None:
         from .picture import draw_overview
 
         write_volume(self.heatmap, folder / "heatmap.nii.gz")
@@ -132,6 +143,10 @@ class Result:
             write_volume(self.reconstruction, folder / "reconstruction.nii.gz")
         if recut:
             self.save_recut(folder / "recut.npz")
+        if dicom_seg and self.findings:
+            from .dicom.seg import write_seg
+
+            write_seg(self.labelmap, self.prepared.scan, folder / "anomalies.dcm", model=self.report["model"]["name"])
         draw_overview(
             folder / "overview.png",
             self.prepared.image.array,
@@ -173,11 +188,14 @@ def segment(
     where the recutter was made from other arrays, both are made anew.
     """
     check_threshold(thresholds, settings)
-    threshold = thresholds.get(threshold_name(settings.segmentation))
+    threshold = thresholds.get(_threshold_of(settings))
     if recutter is not None and not recutter.is_made_from(prepared.image.array, prepared.brain, model_heatmap):
         heatmap = None
     recutter = _fitting(recutter, prepared, model_heatmap)
-    regions = recutter.regions(settings, progress=progress)
+    if settings.auto_scale and settings.segmentation != "residual":
+        scale = choose_scale(recutter, model_heatmap, settings, progress=part_of(progress, 0.0, 0.9))
+        settings = replace(settings, scale=scale)
+    regions = recutter.regions(settings, progress=part_of(progress, 0.9, 1.0) if settings.auto_scale else progress)
     chosen = select_anomalies(regions, settings, threshold=threshold or 0.0, voxel_mm3=prepared.image.grid.voxel_mm3)
     heatmap = heatmap or prepared.to_scan(model_heatmap)
     labelmap = labels_to_scan(prepared, chosen)
@@ -220,15 +238,28 @@ def labels_to_scan(prepared: Prepared, labels: Array) -> Volume:
 
 def threshold_name(segmentation: str, share: str = "healthy_voxels_1_percent") -> str:
     """Under which name a card keeps a threshold; regions of a volume have their own. share: one of thresholds.SHARES."""
-    return {"slices": "", "volume": "volume_"}[segmentation] + share
+    return {"slices": "", "volume": "volume_", "scales": "scales_", "residual": "residual_"}[segmentation] + share
+
+
+def _threshold_of(settings: SegmentSettings) -> str:
+    """The name of the threshold that a choice by these settings needs."""
+    if settings.segmentation == "residual" and settings.rule == "paper":
+        return TRAINING_RESIDUALS
+    return threshold_name(settings.segmentation)
 
 
 def check_threshold(thresholds: Mapping[str, float], settings: SegmentSettings) -> None:
-    """Raises WeightsError when the calibrated rule has no threshold to work with. thresholds: the card's."""
-    if settings.rule != "calibrated" or threshold_name(settings.segmentation) in thresholds:
+    """Raises WeightsError when the rule has no threshold to work with. thresholds: the card's."""
+    is_residual = settings.segmentation == "residual"
+    if _threshold_of(settings) in thresholds or (settings.rule == "paper" and not is_residual):
         return
-    if settings.segmentation == "volume" and threshold_name("slices") in thresholds:
-        raise WeightsError("the model is not calibrated for --segmentation volume; use --segmentation slices or --rule paper.")
+    if is_residual and settings.rule == "paper":
+        raise WeightsError("the model's card tells no residuals of training scans; use --rule calibrated.")
+    if settings.segmentation != "slices" and threshold_name("slices") in thresholds:
+        way_out = "calibrate it anew" if is_residual else "--rule paper"
+        raise WeightsError(
+            f"the model is not calibrated for --segmentation {settings.segmentation}; use --segmentation slices or {way_out}."
+        )
     raise WeightsError("the model is not calibrated; run brain-inpaint-ad calibrate first, or use --rule paper.")
 
 
@@ -256,9 +287,13 @@ def place_in_words(finding: Finding) -> str:
 
 
 def _settings_as_json(settings: SegmentSettings, threshold: float | None) -> dict[str, Any]:
+    if settings.segmentation == "residual":
+        steps = {"median": settings.median, "erosion": settings.erosion, "min_voxels": settings.min_voxels}
+        return {"segmentation": settings.segmentation, "rule": settings.rule, **steps, "threshold": threshold}
     return {
         "segmentation": settings.segmentation,
         "scale": settings.scale,
+        "auto_scale": settings.auto_scale,
         "sigma": settings.sigma,
         "min_size": settings.min_size,
         "rule": settings.rule,
@@ -272,15 +307,3 @@ def _ground(folder: Path) -> Path:
     while not folder.exists():
         folder = folder.parent
     return folder
-
-
-def _move_into_place(staging: Path, folder: Path) -> list[Path]:
-    """The files' new paths; what is left of an earlier result there goes."""
-    folder.mkdir(parents=True, exist_ok=True)
-    placed = []
-    for name in (*FILES, *OPTIONAL_FILES):
-        if (staging / name).exists():
-            placed.append((staging / name).replace(folder / name))
-        else:
-            (folder / name).unlink(missing_ok=True)
-    return placed

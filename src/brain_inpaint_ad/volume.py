@@ -7,7 +7,7 @@ World coordinates are LPS millimetres, as in files; Slicer's RAS differs in the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -73,11 +73,15 @@ class Grid:
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """array: (slices, rows, columns) on `grid`; name: what to call it in messages (usually the file name)."""
+    """array: (slices, rows, columns) on `grid`; name: what to call it in messages (usually the file name).
+
+    origin: what it was read from, for those who can refer to it (dicom.seg); other values have none.
+    """
 
     array: Array
     grid: Grid
     name: str = "volume"
+    origin: object = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.array.shape != self.grid.shape:

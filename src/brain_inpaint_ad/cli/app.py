@@ -9,14 +9,32 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import benchmark, calibrate, compare, detect, evaluate, evaluate_scans, models, phantom, score, train
-from . import train_volumes as train_volumes  # adds its command to train
+from . import (
+    benchmark,
+    bids,
+    calibrate,
+    compare,
+    detect,
+    evaluate,
+    evaluate_inpainting,
+    evaluate_scans,
+    models,
+    phantom,
+    score,
+    series,
+    train,
+    train_evidence,  # noqa: F401 (adds its commands to train)
+    train_slices,  # noqa: F401 (adds its commands to train)
+    train_volumes,  # noqa: F401 (adds its command to train)
+)
 
 # Beside a busy program OpenMP's long spinning waits made torch up to 50 times slower; short ones cost 5 % on free cores
 # (docs/benchmarks). libgomp reads this when torch is loaded.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 # What it says of its font cache is nothing to the user, and would stand before our one sentence.
 logging.getLogger("matplotlib").setLevel(logging.ERROR)
+# And it quotes what it finds odd in a header: a patient's name must not stand in a log.
+logging.getLogger("pydicom").setLevel(logging.CRITICAL)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -27,12 +45,15 @@ app = typer.Typer(
 app.command("detect")(detect.detect)
 app.command("score")(score.score)
 app.command("evaluate-scans")(evaluate_scans.evaluate_scans)
-app.command("models")(models.models)
 app.command("phantom")(phantom.phantom)
+app.command("bids")(bids.bids)
+app.command("series")(series.series)
 app.command("calibrate")(calibrate.calibrate)
 app.command("compare")(compare.compare)
 app.command("evaluate")(evaluate.evaluate)
+app.command("evaluate-inpainting")(evaluate_inpainting.evaluate_inpainting)
 app.command("benchmark")(benchmark.benchmark)
+app.add_typer(models.app, name="models")
 app.add_typer(train.app, name="train")
 
 

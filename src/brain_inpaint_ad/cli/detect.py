@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
 
 from ..errors import SettingsError
+from ..files import only_run_in
 from ..progress import Progress, part_of
 from .run import ProgressStyle, run
 
@@ -29,25 +30,47 @@ class Engine(StrEnum):
 
 
 class Segmentation(StrEnum):
-    """What superpixels are cut from."""
+    """What anomalies are made of."""
 
     slices = "slices"
     volume = "volume"
+    scales = "scales"
+    residual = "residual"
+
+
+def _scale(text: str) -> float | Literal["auto"]:
+    return "auto" if text == "auto" else float(text)
 
 
 def detect(
     # readable=False: typer does not look into files; the core says what is wrong with them.
-    scan: Annotated[Path, typer.Argument(help="Brain scan: NIfTI, NRRD or MHA; whole head or brain only.", readable=False)],
+    scan: Annotated[
+        Path, typer.Argument(help="Brain scan: NIfTI, NRRD, MHA or a DICOM folder; whole head or brain only.", readable=False)
+    ],
     out: Annotated[Path, typer.Option(help="Folder for the results.", readable=False)],
     model: Annotated[
-        str, typer.Option(help="A model's name (see: models) or the path of a .safetensors file.")
-    ] = "t1-inpaint-32mm",
+        str | None,
+        typer.Option(
+            help="A model's name (see: models) or the path of a .safetensors file. "
+            "[default: t1-evidence; t1-inpaint-32mm where a window, stride or engine is asked for]"
+        ),
+    ] = None,
+    series: Annotated[
+        str | None, typer.Option(help="Number or UID of the series, where a DICOM folder holds several (see: series).")
+    ] = None,
     mask: Annotated[Path | None, typer.Option(help="Brain mask on the scan's grid, > 0 inside.", readable=False)] = None,
     window_mm: Annotated[
         float | None, typer.Option(help="Side of the erased window in mm; a size the model has. [default: the model's]")
     ] = None,
-    stride_mm: Annotated[float, typer.Option(help="Step between windows in mm.")] = 4.0,
-    scale: Annotated[float, typer.Option(help="Felzenszwalb scale; larger gives larger superpixels.")] = 75.0,
+    stride_mm: Annotated[float | None, typer.Option(help="Step between windows in mm. [default: 4]")] = None,
+    scale: Annotated[
+        Any,
+        typer.Option(
+            parser=_scale,
+            metavar="FLOAT|auto",
+            help="Felzenszwalb scale; larger gives larger superpixels; auto: by the heatmap.",
+        ),
+    ] = 75.0,
     sigma: Annotated[float, typer.Option(help="Smoothing before superpixels are cut, in pixels of the model.")] = 0.8,
     min_size: Annotated[int, typer.Option(help="Least size of a superpixel, in pixels of the model.")] = 20,
     min_volume_ml: Annotated[float, typer.Option(help="Smaller anomalies are left out, in ml; rule calibrated only.")] = 5.0,
@@ -57,21 +80,38 @@ def detect(
     ] = Rule.calibrated,
     segmentation: Annotated[
         Segmentation,
-        typer.Option(help="slices: superpixels of each slice by itself; volume: of the whole brain in 3-D, needs numba."),
+        typer.Option(
+            help="slices: superpixels of each slice by itself; volume: of the whole brain in 3-D, needs numba; scales: "
+            "those of several scales together, --scale the coarsest; residual: single "
+            "voxels after a median, at the threshold of training scans with --rule paper (Baur 2018)."
+        ),
     ] = Segmentation.slices,
+    median: Annotated[int, typer.Option(help="Side of the median's cube in voxels; residual only, 1: none.")] = 5,
+    erosion: Annotated[int, typer.Option(help="Layers of voxels taken off the brain; residual only, 0: none.")] = 1,
+    min_voxels: Annotated[int, typer.Option(help="Smaller anomalies are left out, in voxels; residual only, 0: none.")] = 6,
     engine: Annotated[
-        Engine,
+        Engine | None,
         typer.Option(
             help="incremental: exact and fast; direct: one network run per window, hours; paper-strict: as direct, with the "
-            "minmax over the whole reconstructed slice (needs --rule paper)."
+            "minmax over the whole reconstructed slice (needs --rule paper). [default: incremental]"
         ),
-    ] = Engine.incremental,
-    max_memory: Annotated[float, typer.Option(help="MB that slices' features may take while windows are rebuilt.")] = 1000.0,
+    ] = None,
+    max_memory: Annotated[
+        float | None,
+        typer.Option(help="MB the run may take; a larger scan is refused before the work. [default: what is free]"),
+    ] = None,
+    latent_steps: Annotated[
+        int | None, typer.Option(help="AnoGAN only: steps of the search for the nearest healthy slice. [default: 500]")
+    ] = None,
     reconstruction: Annotated[
         bool, typer.Option("--reconstruction", help="Also write reconstruction.nii.gz: what the model expected to see.")
     ] = False,
     recut: Annotated[
         bool, typer.Option("--recut", help="Also write recut.npz, with which superpixels are cut anew without a network.")
+    ] = False,
+    dicom_seg: Annotated[
+        bool,
+        typer.Option("--dicom-seg", help="Also write anomalies.dcm, a DICOM SEG in the scan's study; it names the patient."),
     ] = False,
     preview: Annotated[
         Path | None,
@@ -84,6 +124,7 @@ def detect(
     """Find what a model of healthy brains cannot explain in SCAN; write heatmap, labelmap, table and picture."""
 
     def work(report: Progress) -> str:
+        from ..dicom import check_seg_is_possible
         from ..pipeline import detect as find
         from ..result import Result, check_output
 
@@ -93,33 +134,41 @@ def detect(
 
         report(0.0, "starting")
         check_output(out, overwrite=overwrite)
+        if dicom_seg:
+            check_seg_is_possible(scan)
         if preview is not None:
             if preview.resolve() == out.resolve():
                 raise SettingsError("the preview needs a folder of its own, other than that of --out.")
             check_output(preview, overwrite=overwrite)
-        result = find(
-            scan,
-            model=model,
-            mask=mask,
-            window_mm=window_mm,
-            stride_mm=stride_mm,
-            scale=scale,
-            sigma=sigma,
-            min_size=min_size,
-            min_volume_ml=min_volume_ml,
-            rule=rule.value,
-            segmentation=segmentation.value,
-            engine=engine.value,
-            max_memory_mb=max_memory,
-            reconstruct=reconstruction,
-            on_preview=None if preview is None else save_preview,
-            device=device,
-            progress=part_of(report, 0.0, 0.97),
-        )
-        report(0.97, "writing results")
-        result.save(out, overwrite=overwrite, recut=recut)
-        report(1.0, "done")
-        return result.summary
+        with only_run_in(out):
+            result = find(
+                scan,
+                model=model,
+                series=series,
+                mask=mask,
+                window_mm=window_mm,
+                stride_mm=stride_mm,
+                scale=scale,
+                sigma=sigma,
+                min_size=min_size,
+                min_volume_ml=min_volume_ml,
+                rule=rule.value,
+                segmentation=segmentation.value,
+                median=median,
+                erosion=erosion,
+                min_voxels=min_voxels,
+                engine=None if engine is None else engine.value,
+                max_memory_mb=max_memory,
+                latent_steps=latent_steps,
+                reconstruct=reconstruction,
+                on_preview=None if preview is None else save_preview,
+                device=device,
+                progress=part_of(report, 0.0, 0.97),
+            )
+            report(0.97, "writing results")
+            result.save(out, overwrite=overwrite, recut=recut, dicom_seg=dicom_seg)
+            report(1.0, "done")
+            return result.summary
 
     summary = run(work, progress)
     if progress is not ProgressStyle.jsonl:

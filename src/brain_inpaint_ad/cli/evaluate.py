@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ..files import only_run_in
 from ..progress import Progress
 from .run import ProgressStyle, run
 
@@ -18,7 +19,7 @@ def evaluate(
     ],
     data: Annotated[Path, typer.Option(help="Folder of the data set.")],
     out: Annotated[Path, typer.Option(help="Folder for report.html, rows.json and table.md; a run that was cut goes on.")],
-    models: Annotated[str, typer.Option(help="Names or paths of models, separated by commas; none.")] = "t1-inpaint-32mm",
+    models: Annotated[str, typer.Option(help="Names or paths of models, separated by commas; none.")] = "t1-evidence",
     split: Annotated[str, typer.Option(help="validation, or test: once, at the end.")] = "validation",
     healthy: Annotated[
         Path | None,
@@ -39,21 +40,22 @@ def evaluate(
         from ..evaluation.report import evaluate as run_evaluation
         from ..evaluation.report import table
 
-        rows = run_evaluation(
-            dataset,
-            data,
-            out,
-            models=[] if models == "none" else models.split(","),
-            split=split,
-            healthy=healthy,
-            healthy_scans=healthy_scans,
-            baselines={"all": None, "none": []}.get(baselines, baselines.split(",")),
-            cache=cache,
-            stride_mm=stride_mm,
-            device=device,
-            command="brain-inpaint-ad " + " ".join(sys.argv[1:]),
-            progress=report,
-        )
+        with only_run_in(out):
+            rows = run_evaluation(
+                dataset,
+                data,
+                out,
+                models=[] if models == "none" else models.split(","),
+                split=split,
+                healthy=healthy,
+                healthy_scans=healthy_scans,
+                baselines={"all": None, "none": []}.get(baselines, baselines.split(",")),
+                cache=cache,
+                stride_mm=stride_mm,
+                device=device,
+                command="brain-inpaint-ad " + " ".join(sys.argv[1:]),
+                progress=report,
+            )
         return table(rows)
 
     typer.echo(run(work, progress))

@@ -1,21 +1,77 @@
-"""`brain-inpaint-ad models`."""
+"""`brain-inpaint-ad models …`."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
+import typer
 from rich.console import Console
 from rich.table import Table
 
 from .run import ProgressStyle, run
 
+app = typer.Typer(help="Models that shipped and those you added: list, show, path, add, remove.")
+Name = Annotated[str, typer.Argument(help="A model's name, as the list has it.")]
 
-def models() -> None:
-    """List the models that came with the package."""
-    from ..weights.store import shipped_cards
 
-    cards = run(lambda _: shipped_cards(), ProgressStyle.none)
+@app.callback(invoke_without_command=True)
+def models(context: typer.Context) -> None:
+    """Models that shipped and those you added; alone: list them."""
+    if context.invoked_subcommand is None:
+        list_()
+
+
+@app.command("list")
+def list_() -> None:
+    """List every model that is found by its name."""
+    from ..weights.folders import installed_models
+
     table = Table()
     for heading in ("name", "window", "what", "SHA-256"):
         table.add_column(heading, no_wrap=heading in ("name", "SHA-256"))  # these two are for copying
-    for card in cards:
-        table.add_row(card.name, f"{card.window_mm:g} mm", card.description, card.sha256[:12])
+    for model in run(lambda _: installed_models(), ProgressStyle.none):
+        card = model.card
+        if card is None:
+            table.add_row(model.name, "–", f"cannot be used: {model.problem}", "–")
+        else:
+            windows = ", ".join(f"{size:g}" for size in sorted(card.sizes_mm) if size)
+            table.add_row(model.name, f"{windows} mm" if windows else "–", card.description, card.sha256[:12])
     Console().print(table)
+
+
+@app.command()
+def show(name: Name) -> None:
+    """Print a model's card: what it was trained on, how well it does, its thresholds and SHA-256."""
+    from ..weights.folders import check_whole
+    from ..weights.manage import installed_model
+
+    typer.echo(run(lambda _: check_whole(installed_model(name).path).to_json(), ProgressStyle.none), nl=False)
+
+
+@app.command()
+def path(name: Name) -> None:
+    """Print where a model's weights are; its card lies beside them."""
+    from ..weights.manage import installed_model
+
+    typer.echo(str(run(lambda _: installed_model(name).path, ProgressStyle.none)))
+
+
+@app.command()
+def add(
+    file: Annotated[Path, typer.Argument(help="A .safetensors file with its card (.json) beside it.", readable=False)],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an added model of the same name.")] = False,
+) -> None:
+    """Check a model and copy it to your own folder, where upgrades leave it alone."""
+    from ..weights.manage import add_model
+
+    model = run(lambda _: add_model(file, overwrite=overwrite), ProgressStyle.none)
+    typer.echo(f"{model.name} is added; use it with: brain-inpaint-ad detect SCAN --out FOLDER --model {model.name}")
+
+
+@app.command()
+def remove(name: Name) -> None:
+    """Delete a model that you added."""
+    from ..weights.manage import remove_model
+
+    typer.echo(f"{run(lambda _: remove_model(name), ProgressStyle.none)} is removed.")

@@ -20,6 +20,7 @@ from rich.progress import Progress as Bar
 
 from ..errors import BrainInpaintError, Cancelled
 from ..files import discard_unfinished
+from ..memory import full_memory_told
 from ..progress import Progress, TimeLeft, silent
 
 CANCELLED = 130  # what a shell calls a program stopped by Ctrl-C
@@ -49,7 +50,7 @@ def run(
 
     def target() -> None:
         try:
-            with _reporter(style) as report:
+            with full_memory_told(), _reporter(style) as report:
                 outcome.append(work(_cancellable(report, cancelled)))
         except BaseException as error:
             outcome.append(error)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ..files import only_run_in
 from ..progress import Progress
 from .run import ProgressStyle, run
 
@@ -25,7 +27,14 @@ def train() -> None:
 def inpainting(
     data: Annotated[Path, typer.Option(help="Folder of healthy NIfTI scans, with subjects.csv in it or above it.")],
     out: Annotated[Path, typer.Option(help="Folder of the run: checkpoint, TensorBoard, pictures, weights.")],
-    window_mm: Annotated[float, typer.Option(help="Side of the erased window: 8, 16, 32 or 64 mm.")] = 32.0,
+    window_mm: Annotated[
+        list[float] | None,
+        typer.Option(
+            help="Side of the erased window: 8, 16, 32 or 64 mm. Repeated: one network for several sizes, the first is its "
+            "default; the paper tried that and rejected it.",
+            show_default="32",
+        ),
+    ] = None,
     iterations: Annotated[int, typer.Option(help="Batches of 16 to see in all.")] = 30_000,
     max_minutes: Annotated[float | None, typer.Option(help="Stop after this time; --resume goes on.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the folder.")] = False,
@@ -34,6 +43,7 @@ def inpainting(
     depth: Annotated[int, typer.Option(help="Poolings of the U-Net, 1 to 4: fewer are faster and see less far.")] = 4,
     max_width: Annotated[int | None, typer.Option(help="Most channels of any level: makes depth cheap.")] = None,
     start_from: Annotated[str | None, typer.Option(help="Model to begin with: fine-tunes it on your scans.")] = None,
+    fool_weight: Annotated[float, typer.Option(help="Weight of the adversarial loss beside 50 × L1; 0: L1 alone.")] = 1.0,
     seed: Annotated[int, typer.Option(help="Seed of weights, slices and windows.")] = 0,
     name: Annotated[str | None, typer.Option(help="Name of the model in its card. [default: the folder's]")] = None,
     data_note: Annotated[str, typer.Option(help="Source and licence of the data, for the model's card.")] = "",
@@ -45,20 +55,30 @@ def inpainting(
     def work(report: Progress) -> int:
         from ..training.inpainting import InpaintingSettings, train
 
-        return train(
-            data,
-            out,
-            settings=InpaintingSettings(window_mm=window_mm, width=width, depth=depth, max_width=max_width, seed=seed),
-            iterations=iterations,
-            max_minutes=max_minutes,
-            resume=resume,
-            subjects=subjects,
-            start_from=start_from,
-            device=device,
-            name=name,
-            data_note=data_note,
-            progress=report,
-        )
+        first, *others = window_mm or [32.0]
+        with only_run_in(out):
+            return train(
+                data,
+                out,
+                settings=InpaintingSettings(
+                    window_mm=first,
+                    other_windows_mm=tuple(others),
+                    width=width,
+                    depth=depth,
+                    max_width=max_width,
+                    fool_weight=fool_weight,
+                    seed=seed,
+                ),
+                iterations=iterations,
+                max_minutes=max_minutes,
+                resume=resume,
+                subjects=subjects,
+                start_from=start_from,
+                device=device,
+                name=name,
+                data_note=data_note,
+                progress=report,
+            )
 
     done = run(work, progress, patience_s=SAVE_PATIENCE_S)
     if progress is not ProgressStyle.jsonl:
@@ -94,21 +114,34 @@ def loss_predictor(
     def work(report: Progress) -> int:
         from ..training.loss_predictor import LossPredictorSettings, train
 
-        return train(
-            data,
-            out,
-            generator=model,
-            settings=LossPredictorSettings(dense=dense, masks=masks.value, seed=seed),
-            iterations=iterations,
-            max_minutes=max_minutes,
-            resume=resume,
-            subjects=subjects,
-            device=device,
-            name=name,
-            data_note=data_note,
-            progress=report,
-        )
+        with only_run_in(out):
+            return train(
+                data,
+                out,
+                generator=model,
+                settings=LossPredictorSettings(dense=dense, masks=masks.value, seed=seed),
+                iterations=iterations,
+                max_minutes=max_minutes,
+                resume=resume,
+                subjects=subjects,
+                device=device,
+                name=name,
+                data_note=data_note,
+                progress=report,
+            )
 
     done = run(work, progress, patience_s=SAVE_PATIENCE_S)
     if progress is not ProgressStyle.jsonl:
         typer.echo(f"{done} iterations done; weights are in {out}/predictor.safetensors; next: brain-inpaint-ad calibrate.")
+
+
+def run_alone(work: Callable[[Progress], int], out: Path, progress: ProgressStyle) -> None:
+    """Train in a folder that no other run uses, and say where the weights are."""
+
+    def locked(report: Progress) -> int:
+        with only_run_in(out):
+            return work(report)
+
+    done = run(locked, progress, patience_s=SAVE_PATIENCE_S)
+    if progress is not ProgressStyle.jsonl:
+        typer.echo(f"{done} iterations done; weights are in {out}/model.safetensors; next: brain-inpaint-ad calibrate.")

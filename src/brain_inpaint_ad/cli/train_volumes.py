@@ -57,7 +57,7 @@ def fanogan_3d(
 
     def work(report: Progress) -> dict[str, int]:
         from ..nets.volume_gan import VolumeGanSettings
-        from ..training.fanogan import train
+        from ..training.volume_fanogan import train
         from ..training.volume_gan import VolumeGanTraining
 
         network = VolumeGanSettings(size=size, width=width, latent=latent)

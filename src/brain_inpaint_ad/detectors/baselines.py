@@ -11,7 +11,7 @@ from ..prepare import Prepared
 from ..progress import Progress, silent
 from ..volume import Array
 from . import Detector
-from .healthy import HealthyGroup, local_mean
+from .healthy import HealthyGroup, features_of, local_mean, own_scale
 
 # Standard deviation of the Gaussian over which departures are gathered. Of 2, 4, 6, 8 and 12 mm, 8 mm had the best Dice at the
 # healthy 1 % threshold on the three BraTS validation cases.
@@ -37,7 +37,7 @@ class ZScoreDetector:
     def heatmap(self, prepared: Prepared, *, progress: Progress = silent) -> Array:
         """|z| of the level, in standard deviations of the group."""
         progress(0.0, "comparing with healthy brains")
-        level, _ = self.group.z_scores(prepared)
+        level, _ = _z_scores(self.group, prepared)
         return np.asarray(np.abs(level))
 
 
@@ -62,7 +62,8 @@ class AsymmetryDetector:
     def heatmap(self, prepared: Prepared, *, progress: Progress = silent) -> Array:
         """Departure from symmetry, see `departure`."""
         progress(0.0, "comparing left and right")
-        return departure(self.group.mirrored_differences(prepared), prepared)
+        seen = features_of(prepared)
+        return departure(self.group.align(prepared).mirrored_differences(seen, prepared.brain), prepared)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +80,10 @@ class LevelTextureDetector:
     def heatmap(self, prepared: Prepared, *, progress: Progress = silent) -> Array:
         """Departure from the group, see `departure`; one-sided: log(1 + exp) of the sum, which keeps order and is positive."""
         progress(0.0, "comparing with healthy brains")
-        scores = self.group.z_scores(prepared)
+        scores = _z_scores(self.group, prepared)
         if not self.one_sided:
             return departure(scores, prepared)
-        level, texture = _own_scale(scores, prepared.brain)
+        level, texture = own_scale(scores, prepared.brain)
         total = local_mean(-level - texture, prepared.brain, _gather_voxels(prepared))
         return np.where(prepared.brain, np.logaddexp(0, total), 0).astype(np.float32)
 
@@ -90,26 +91,19 @@ class LevelTextureDetector:
 def departure(scores: Array, prepared: Prepared) -> Array:
     """Root of the local mean of the squared scores, each on the scan's own scale; float32, 0 outside the brain.
 
-    scores: (n, slices, rows, columns). The scan's own median and spread take out what scanners do to a whole brain: BraTS
-    brains as a whole are smoother than those of IXI.
+    scores: (n, slices, rows, columns).
     """
-    total = (_own_scale(scores, prepared.brain) ** 2).sum(axis=0)
+    total = (own_scale(scores, prepared.brain) ** 2).sum(axis=0)
     gathered = local_mean(total, prepared.brain, _gather_voxels(prepared))
     return np.sqrt(np.maximum(gathered, 0)).astype(np.float32)
 
 
+def _z_scores(group: HealthyGroup, prepared: Prepared) -> Array:
+    return group.align(prepared).z_scores(features_of(prepared), prepared.brain)
+
+
 def _gather_voxels(prepared: Prepared) -> float:
     return GATHER_MM / prepared.image.grid.spacing[0]
-
-
-def _own_scale(scores: Array, brain: Array) -> Array:
-    """Each map minus its median in the brain, by its median absolute deviation (× 1.4826: a Gaussian's standard deviation)."""
-    inside = scores[:, brain]
-    middle = np.median(inside, axis=1, keepdims=True)
-    spread = np.median(np.abs(inside - middle), axis=1, keepdims=True) * 1.4826
-    scaled = np.zeros(scores.shape)
-    scaled[:, brain] = (inside - middle) / np.maximum(spread, 1e-6)
-    return scaled
 
 
 # Baselines that need a healthy group, by the name of their row.

@@ -11,7 +11,7 @@ import numpy as np
 import SimpleITK as sitk
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 
-from ..errors import InputError
+from ..errors import FitError, InputError
 from ..prepare import Prepared
 from ..progress import Progress, part_of, silent
 from ..volume import Array, Grid, Volume
@@ -25,6 +25,7 @@ LEAST_SHARE = 0.1  # of the group that must show brain at a place for its statis
 LEAST_SPREAD = 0.3  # of the median spread: a place where a small group happens to agree is no proof
 COMPONENTS = 10
 PASSES = 2  # of registration to a sharper mean; a third moves nothing
+_DARK = 0.05  # of intensities in [0, 1]
 _AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
 
@@ -62,7 +63,7 @@ class HealthyGroup:
     known: Array
     components: Array
     scans: tuple[str, ...]
-    _aligned: dict[int, tuple[Prepared, sitk.Transform]] = field(default_factory=dict, repr=False, compare=False)
+    _aligned: dict[int, tuple[Prepared, Aligned]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def sha256(self) -> str:
@@ -72,42 +73,17 @@ class HealthyGroup:
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
 
-    def align(self, prepared: Prepared) -> sitk.Transform:
-        """From points of the group to points of the scan; the last scan is remembered, as several detectors ask for it."""
+    def align(self, prepared: Prepared) -> Aligned:
+        """The group laid over a scan; the last scan is remembered, as several detectors ask for it."""
         if id(prepared) not in self._aligned:
             self._aligned.clear()
-            self._aligned[id(prepared)] = prepared, register(self.template, prepared.image)
+            self._aligned[id(prepared)] = prepared, align(self, prepared.image)
         return self._aligned[id(prepared)][1]
-
-    def z_scores(self, prepared: Prepared) -> Array:
-        """`features` of the scan in standard deviations of the healthy group at that place, 0 outside the brain."""
-        back = self.align(prepared).GetInverse()
-        seen = features(prepared.image.array, prepared.brain, spacing_mm=prepared.image.grid.spacing[0])
-        grid = prepared.image.grid
-        scores = []
-        for values, mean, spread in zip(seen, self.mean, self.spread, strict=True):
-            least = LEAST_SPREAD * float(np.median(spread[self.known]))
-            here, around = (carry(self.template.with_array(part), grid, back) for part in (mean, spread))
-            scores.append(np.where(prepared.brain, (values - here) / np.maximum(around, least), 0))
-        return np.stack(scores).astype(np.float32)
-
-    def mirrored_differences(self, prepared: Prepared) -> Array:
-        """`features` minus those of the mirror-image place, 0 outside the brain and where the mirror image leaves it."""
-        there = self.align(prepared)
-        flip = sitk.AffineTransform(3)
-        flip.SetMatrix((-1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0))  # the group's grid is centred on 0
-        across = sitk.CompositeTransform([there, flip, there.GetInverse()])  # the last is done first
-        image, brain = prepared.image, prepared.brain
-        share = carry(image.with_array(brain), image.grid, across)
-        both = brain & (share > 0.5)
-        seen = features(image.array, brain, spacing_mm=image.grid.spacing[0])
-        pairs = [(values, carry(image.with_array(values), image.grid, across)) for values in seen]
-        return np.stack([np.where(both, own - other / np.maximum(share, 0.5), 0) for own, other in pairs]).astype(np.float32)
 
     def unexplained(self, prepared: Prepared) -> Array:
         """What the components leave of the scan's level: float32 on the model grid, 0 outside the brain."""
-        there = self.align(prepared)
-        seen = features(prepared.image.array, prepared.brain, spacing_mm=prepared.image.grid.spacing[0])
+        there = self.align(prepared).there
+        seen = features_of(prepared)
         level, shown = _carried(seen, prepared.image, prepared.brain, self.template.grid, there)
         difference = np.where(shown, level[0] - self.mean[0], 0)[self.known]
         rest = np.zeros(self.template.grid.shape, dtype=np.float32)
@@ -137,6 +113,75 @@ class HealthyGroup:
         mean, spread = (_continued(arrays[name].astype(np.float32), known) for name in ("mean", "spread"))
         components = arrays["components"].astype(np.float32)
         return cls(template, mean, spread, known, components, tuple(arrays["scans"].tolist()))
+
+
+@dataclass(frozen=True, slots=True)
+class Aligned:
+    """A healthy group laid over one scan.
+
+    there: from points of the group to points of the scan; grid: of the scan; mean, spread: (2, slices, rows, columns) of
+    `features` of the group at the scan's places; known: bool, where the group's grid reaches; agreement: correlation of the
+    scan with the group's mean image, over both brains.
+    """
+
+    agreement: float
+    there: sitk.Transform
+    grid: Grid
+    mean: Array
+    spread: Array
+    known: Array
+
+    def z_scores(self, seen: Array, brain: Array) -> Array:
+        """In standard deviations of the healthy group at that place, 0 outside the brain. seen: `features` of the scan."""
+        return np.where(brain, (seen - self.mean) / self.spread, 0).astype(np.float32)
+
+    def mirrored_differences(self, seen: Array, brain: Array) -> Array:
+        """`features` minus those of the mirror-image place, 0 outside the brain and where the mirror image leaves it."""
+        flip = sitk.AffineTransform(3)
+        flip.SetMatrix((-1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0))  # the group's grid is centred on 0
+        across = sitk.CompositeTransform([self.there, flip, self.there.GetInverse()])  # the last is done first
+        share = carry(Volume(brain, self.grid, "brain"), self.grid, across)
+        both = brain & (share > 0.5)
+        others = [carry(Volume(values, self.grid, "seen"), self.grid, across) / np.maximum(share, 0.5) for values in seen]
+        return np.where(both, seen - np.stack(others), 0).astype(np.float32)
+
+
+def align(group: HealthyGroup, image: Volume) -> Aligned:
+    """Register the group to a prepared scan. Raises FitError when that fails."""
+    try:
+        there = register(group.template, image)
+        back = there.GetInverse()
+    except RuntimeError as error:  # ITK's only kind
+        raise FitError(f"healthy brains cannot be laid over {image.name}: check its orientation and brain mask.") from error
+    means, spreads = (
+        np.stack([carry(group.template.with_array(part), image.grid, back) for part in maps])
+        for maps in (group.mean, group.spread)
+    )
+    template = carry(group.template, image.grid, back)
+    either = (template > _DARK) | (image.array > _DARK)
+    agreement = float(np.corrcoef(template[either], image.array[either])[0, 1])
+    least = LEAST_SPREAD * np.median(group.spread[:, group.known], axis=1)
+    known = carry(group.template.with_array(np.ones(group.template.grid.shape)), image.grid, back) > 0.5
+    return Aligned(agreement, there, image.grid, means, np.maximum(spreads, least[:, None, None, None]), known)
+
+
+def features_of(prepared: Prepared) -> Array:
+    """`features` of a prepared scan."""
+    return features(prepared.image.array, prepared.brain, spacing_mm=prepared.image.grid.spacing[0])
+
+
+def own_scale(scores: Array, brain: Array) -> Array:
+    """Each map (n, slices, rows, columns) minus its median in the brain, by its median absolute deviation.
+
+    × 1.4826: a Gaussian's standard deviation. The scan's own median and spread take out what scanners do to a whole brain:
+    BraTS brains as a whole are smoother than those of IXI.
+    """
+    inside = scores[:, brain]
+    middle = np.median(inside, axis=1, keepdims=True)
+    spread = np.median(np.abs(inside - middle), axis=1, keepdims=True) * 1.4826
+    scaled = np.zeros(scores.shape)
+    scaled[:, brain] = (inside - middle) / np.maximum(spread, 1e-6)
+    return scaled
 
 
 def build_group(brains: Sequence[tuple[str, Array, Array]], *, spacing_mm: float, progress: Progress = silent) -> HealthyGroup:

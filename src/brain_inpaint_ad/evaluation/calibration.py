@@ -7,21 +7,25 @@ from typing import Any
 
 import numpy as np
 
+from ..detectors import Detector
 from ..detectors.baselines import IntensityDetector
+from ..detectors.load import load_detector
 from ..errors import InputError
 from ..io import read_scan
-from ..pipeline import load_detector
 from ..prepare import Prepared, prepare
 from ..progress import Progress, part_of, silent
 from ..result import threshold_name
-from ..segmentation.graph import is_compiled
 from ..segmentation.recut import cut_regions
-from ..segmentation.select import SEGMENTATIONS, Regions, SegmentSettings, select_anomalies
+from ..segmentation.regions import possible_segmentations
+from ..segmentation.select import Regions, SegmentSettings, select_anomalies
 from ..training.data import find_subjects
 from ..volume import Array
 from ..weights.card import Card
-from ..weights.store import find_model, with_thresholds, write_card
+from ..weights.folders import find_model
+from ..weights.store import with_thresholds, write_card
 from .thresholds import SHARES, pooled, region_heats, threshold_for
+
+_INTENSITY = "intensity"
 
 
 def calibrate(
@@ -37,33 +41,41 @@ def calibrate(
     """Set the thresholds in the card of `model` from the validation split of the healthy scans below `data`.
 
     skip: scans to leave out, for example because a table will report on them; stride_mm: as `detect` will be run. Writes the
-    card; returns it. Thresholds for volumes need numba, and are left out without it.
+    card; returns it. Thresholds for volumes need numba, and are left out without it. A network with several window sizes
+    gets thresholds for each.
     """
-    detector = load_detector(model, stride_mm=stride_mm, device=device)
+    card = load_detector(model, stride_mm=stride_mm, device=device).card
+    detectors = {
+        size: load_detector(model, window_mm=size, stride_mm=stride_mm, device=device) for size in sorted(card.sizes_mm)
+    }
     chosen = [s for s in find_subjects(data, subjects) if s.split == "validation" and s.name not in skip]
     if not chosen:
         raise InputError(f"no scan of the split validation is left below {data} to calibrate on.")
-    learned = {s.name for s in chosen} & set(detector.card.training.get("subjects", {}).get("train", []))
+    learned = {s.name for s in chosen} & set(card.training.get("subjects", {}).get("train", []))
     if learned:
         raise InputError(f"{min(learned)} was trained on; calibrate on scans the model has never seen.")
-    cuts: dict[str, dict[str, list[Regions]]] = {"model": {}, "intensity": {}}
+    cuts: dict[float | str, dict[str, list[Regions]]] = {}
     for done, subject in enumerate(chosen):
         part = part_of(progress, done / len(chosen), (done + 1) / len(chosen))
-        prepared = prepare(read_scan(subject.path), settings=detector.card.grid)
-        for name, heater in (("model", detector), ("intensity", IntensityDetector())):
-            heat = heater.heatmap(prepared, progress=part if name == "model" else silent)
-            for segmentation in SEGMENTATIONS if is_compiled() else SEGMENTATIONS[:1]:
-                cuts[name].setdefault(segmentation, []).append(_regions(prepared, heat, segmentation))
-    thresholds = _thresholds(cuts["model"])
-    healthy: dict[str, Any] = {
-        "scans": [subject.name for subject in chosen],
-        "stride_mm": stride_mm,
-        "intensity_baseline_thresholds": _thresholds(cuts["intensity"]),
-        **_let_through(cuts["model"]["slices"], thresholds[threshold_name("slices")], detector.card.spacing_mm**3),
-    }
-    card = with_thresholds(detector.card, thresholds, healthy)
-    write_card(card, find_model(model).with_suffix(".json"))
-    return card
+        prepared = prepare(read_scan(subject.path), settings=card.grid)
+        heaters: list[tuple[float | str, Detector]] = [*detectors.items(), (_INTENSITY, IntensityDetector())]
+        for number, (name, heater) in enumerate(heaters):
+            heat = heater.heatmap(prepared, progress=part_of(part, number / len(heaters), (number + 1) / len(heaters)))
+            for segmentation in possible_segmentations():
+                cuts.setdefault(name, {}).setdefault(segmentation, []).append(_regions(prepared, heat, segmentation))
+    calibrated = card
+    for size in detectors:
+        thresholds = _thresholds(cuts[size])
+        healthy: dict[str, Any] = {
+            "scans": [subject.name for subject in chosen],
+            "stride_mm": detectors[size].stride_mm,
+            "intensity_baseline_thresholds": _thresholds(cuts[_INTENSITY]),
+            **_let_through(cuts[size]["slices"], thresholds[threshold_name("slices")], card.spacing_mm**3),
+        }
+        calibrated = with_thresholds(calibrated.at(size), thresholds, healthy)
+    calibrated = calibrated.at(card.window_mm)
+    write_card(calibrated, find_model(model).with_suffix(".json"))
+    return calibrated
 
 
 def _regions(prepared: Prepared, heat: Array, segmentation: str) -> Regions:

@@ -14,12 +14,12 @@ import torch
 
 from .. import __version__
 from ..detectors import WindowDetector
+from ..detectors.load import load_detector
 from ..errors import InputError, OutputError, SettingsError, WeightsError
 from ..files import write_atomically
 from ..heatmap.accumulate import heat_in
 from ..heatmap.losses import rank_correlation
 from ..io import read_labels, read_scan, resample
-from ..pipeline import load_detector
 from ..prepare import Prepared, prepare
 from ..progress import Progress, part_of, silent
 from ..segmentation.recut import cut_regions

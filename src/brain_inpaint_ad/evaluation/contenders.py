@@ -82,7 +82,7 @@ def _of_model(model: ModelDetector) -> Contender:
         "minmax": model.minmax,
         "grid": asdict(card.grid),
     }
-    seen = frozenset(card.healthy_validation.get("scans", ()))
+    seen = frozenset(card.healthy_validation.get("scans", ())) | frozenset(card.training.get("heat_from", ()))
     return Contender(card.name, model, card.grid, identity, card.thresholds, seen)
 
 

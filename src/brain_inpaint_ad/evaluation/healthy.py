@@ -13,17 +13,18 @@ import numpy as np
 from ..detectors import Detector
 from ..detectors.healthy import HealthyGroup, build_group, centred_grid
 from ..errors import InputError
+from ..files import digest_of
 from ..io import read_scan
 from ..prepare import PREPARATION, GridSettings, Prepared, prepare
 from ..prepare.intensity import TARGETS
 from ..progress import Progress, part_of, silent
 from ..result import threshold_name
-from ..segmentation.graph import is_compiled
 from ..segmentation.recut import cut_regions
+from ..segmentation.regions import possible_segmentations
 from ..segmentation.select import SEGMENTATIONS, SegmentSettings
 from ..training.data import Subject, find_subjects
 from ..volume import Array, Volume
-from .store import Store, identity_of
+from .store import Store
 from .thresholds import SHARES, RegionHeats, pooled, region_heats, threshold_for
 
 GROUP_VERSION = 1  # goes up when the same scans would give other statistics
@@ -71,7 +72,7 @@ class HealthyFolder:
         return subjects
 
     def _identity(self, subject: Subject) -> dict[str, Any]:
-        return {**identity_of(subject.path), "grid": asdict(self.grid), "preparation": PREPARATION}
+        return {"scan_sha256": digest_of(subject.path), "grid": asdict(self.grid), "preparation": PREPARATION}
 
     def _prepared(self, subject: Subject) -> Prepared:
         """On the model grid alone, its middle at 0: all that detectors look at."""
@@ -87,7 +88,7 @@ class HealthyFolder:
     def _heats_of(
         self, subject: Subject, detector: Detector, identity: dict[str, Any], progress: Progress
     ) -> dict[str, RegionHeats]:
-        made_from = {"scan": self._identity(subject), "detector": identity, "compiled": is_compiled()}
+        made_from = {"scan": self._identity(subject), "detector": identity, "segmentations": possible_segmentations()}
 
         def make() -> dict[str, Array]:
             prepared = self._prepared(subject)
@@ -145,7 +146,7 @@ def _regions_by_segmentation(prepared: Prepared, heat: Array) -> dict[str, Regio
                 spacing=(spacing[2], spacing[1], spacing[0]),
             )
         )
-        for segmentation in (SEGMENTATIONS if is_compiled() else SEGMENTATIONS[:1])
+        for segmentation in possible_segmentations()
     }
 
 

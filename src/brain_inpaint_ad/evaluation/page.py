@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 
 from ..files import write_atomically
+from ..segmentation.select import SEGMENTATIONS
 from ..volume import Array
-from .pictures import draw_case, draw_curves
+from .pictures import draw_case, draw_curves, draw_scales
 from .store import Store
 from .tables import Row, Table, all_tables, group_of
 
+_OTHER_CUTS = tuple(f", {name}" for name in SEGMENTATIONS[1:])  # rows of a heatmap that is shown already
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; background: #fff; }
 body { max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
@@ -29,7 +31,8 @@ pre { background: #f2f2f2; padding: .75rem; overflow-x: auto; } .notice { border
 
 def write_page(path: Path, rows: list[Row], store: Store, made_by: dict[str, str]) -> None:
     """rows: of rows.json; store: where the views of the rows are; pictures of rows without one are left out."""
-    parts = [*_head(rows, made_by), *(table.html() for table in all_tables(rows)), *_curves(rows, store), *_cases(rows, store)]
+    parts = [*_head(rows, made_by), *(table.html() for table in all_tables(rows)), *_curves(rows, store)]
+    parts += [*_scales(rows), *_cases(rows, store)]
     with write_atomically(path) as temporary:
         temporary.write_text(_document("".join([*parts, _scans(rows)])), encoding="utf-8")
 
@@ -79,7 +82,7 @@ def _makers(rows: list[Row]) -> Table:
 
 
 def _curves(rows: list[Row], store: Store) -> Iterator[str]:
-    ranked = [row for row in rows if row["scores"].get("auroc") is not None and not row["detector"].endswith(", volume")]
+    ranked = [row for row in rows if row["scores"].get("auroc") is not None and not row["detector"].endswith(_OTHER_CUTS)]
     for place in dict.fromkeys((row["dataset"], row["split"]) for row in ranked):
         members = [row for row in ranked if (row["dataset"], row["split"]) == place]
         curves: dict[str, tuple[Array, Array]] = {}
@@ -93,9 +96,23 @@ def _curves(rows: list[Row], store: Store) -> Iterator[str]:
             yield f"<h2>{escape(title)}</h2>\n{_image(draw_curves(curves, prevalence), 'png', title)}"
 
 
+def _scales(rows: list[Row]) -> Iterator[str]:
+    """Figure 6 of the paper, for every scan: Dice against scale."""
+    studied = [row for row in rows if row["scores"].get("scales")]
+    for place in dict.fromkeys((row["dataset"], row["split"]) for row in studied):
+        members = [row for row in studied if (row["dataset"], row["split"]) == place]
+        panels: dict[str, dict[str, dict[str, Any]]] = {}
+        for row in members:
+            panels.setdefault(row["detector"], {})[row["case"]] = row["scores"]["scales"]
+        title = f"Dice against scale: {place[0]} ({place[1]})"
+        yield f"<h2>{escape(title)}</h2>\n<p>One colour per scan. Lines: the default rule, its threshold that of scale 75; "
+        yield "dots: the automatic scale, on both; dotted: the oracle segment, which knows the truth. On the model grid.</p>\n"
+        yield _image(draw_scales(panels), "png", title)
+
+
 def _cases(rows: list[Row], store: Store) -> Iterator[str]:
     """Best, median and worst by Dice (healthy scans: by what was found) of every detector's default rule."""
-    scored = [row for row in rows if "anomalies" in row["scores"] and not row["detector"].endswith(", volume")]
+    scored = [row for row in rows if "anomalies" in row["scores"] and not row["detector"].endswith(_OTHER_CUTS)]
     yield "<h2>Best, median and worst cases</h2>\n<p>By Dice of the default rule, healthy scans by the volume found. "
     yield "Green: the truth; cyan: what was found; below, the heatmap. Right is left.</p>\n"
     for group in dict.fromkeys(group_of(row) for row in scored):

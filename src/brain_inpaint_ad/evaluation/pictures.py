@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from ..volume import Array
 from .metrics import CURVE
@@ -26,6 +28,32 @@ def draw_curves(curves: dict[str, tuple[Array, Array]], prevalence: float) -> by
     right.legend(fontsize=7)
     figure.tight_layout()
     return _bytes(figure, "png", dpi=90)
+
+
+def draw_scales(panels: dict[str, dict[str, dict[str, Any]]]) -> bytes:
+    """Figure 6 of Nguyen 2020, measured. panels: by detector and case, what scales.scale_study gives."""
+    columns = min(2, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(5.5 * columns, 3.2 * rows + 0.5))
+    axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
+    colours: dict[str, str] = {}
+    for axis, (name, cases) in zip(axes, panels.items(), strict=False):
+        for case, study in cases.items():
+            colour = colours.setdefault(case, f"C{len(colours) % 10}")
+            axis.plot(study["scale"], study["dice"], color=colour)
+            axis.plot(study["scale"], study["oracle"], color=colour, linestyle=":", linewidth=1)
+            chosen = study["scale"].index(study["auto"])
+            axis.plot(study["auto"], study["dice"][chosen], "o", color=colour, markeredgecolor="black")
+        axis.axvline(75, color="0.7", linewidth=0.8)
+        axis.set_title(name, fontsize=9, parse_math=False)
+        axis.set(xscale="log", ylim=(0, 1), xlabel="scale", ylabel="Dice")
+        axis.label_outer()
+    for axis in axes[len(panels) :]:
+        axis.set_axis_off()
+    handles = [Line2D([], [], color=colour, label=case) for case, colour in colours.items()]
+    figure.legend(handles=handles, loc="lower center", ncols=4, fontsize=7)
+    figure.tight_layout(rect=(0, 0.5 / (3.2 * rows + 0.5), 1, 1))
+    return _bytes(figure, "png", dpi=80)
 
 
 def draw_case(view: dict[str, Array], title: str) -> bytes:
@@ -49,6 +77,22 @@ def draw_case(view: dict[str, Array], title: str) -> bytes:
     figure.suptitle(title, color="white", fontsize=9, y=0.985, parse_math=False)
     figure.subplots_adjust(left=0.005, right=0.995, top=0.92, bottom=0.005)
     return _bytes(figure, "jpeg", dpi=80)
+
+
+def draw_windows(rows: list[list[tuple[str, Array]]]) -> bytes:
+    """Labelled squares (rows, columns) in [0, 1], those of a row beside each other."""
+    most = max(len(row) for row in rows)
+    figure = Figure(figsize=(1.6 * most, 1.75 * len(rows)), facecolor="black")
+    axes = figure.subplots(len(rows), most, squeeze=False, gridspec_kw={"wspace": 0.04, "hspace": 0.16})
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for row, members in enumerate(rows):
+        for axis, (label, image) in zip(axes[row], members, strict=False):
+            axis.imshow(image, cmap="gray", vmin=0, vmax=1)
+            axis.set_title(label, color="white", fontsize=6, pad=2, parse_math=False)
+    title = 0.15 / (1.75 * len(rows))  # room above the first row
+    figure.subplots_adjust(left=0.005, right=0.995, top=1 - title, bottom=0.005)
+    return _bytes(figure, "png", dpi=80)
 
 
 def _crop(shown: Array) -> tuple[slice, slice]:

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import __version__
+from ..detectors.load import load_detector
 from ..errors import InputError, OutputError, SettingsError
 from ..files import write_atomically
-from ..pipeline import load_detector
 from ..prepare import PREPARATION, GridSettings
 from ..progress import Progress, part_of, silent
 from ..result import threshold_name
-from ..segmentation.graph import is_compiled
-from ..segmentation.select import SEGMENTATIONS
+from ..segmentation.regions import possible_segmentations
 from .contenders import BASELINES, INTENSITY, Contender, check_names, make_contenders
 from .controls import CONTROLS
 from .datasets import DATASETS, Case
@@ -28,7 +27,7 @@ from .tables import Row, all_tables, main_table
 
 __all__ = ["check_names", "evaluate", "table"]
 
-METRICS = 2  # goes up whenever the same heat would be scored otherwise: rows of before are computed again
+METRICS = 3  # goes up whenever the same heat would be scored otherwise: rows of before are computed again
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +73,7 @@ def evaluate(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{out} cannot be made ({error.strerror}); choose another --out folder.") from error
-    kept = _read_rows(out)
+    kept = read_rows(out)
     store = Store(cache or out / "cache")
     detectors = [load_detector(model, stride_mm=stride_mm, device=device) for model in models]
     check_names(detectors)
@@ -140,8 +139,8 @@ def _score_case(case: Case, run: Run, kept: dict[str, Row], *, progress: Progres
 
 
 def _segmentations(thresholds: dict[str, float]) -> list[str]:
-    """Those that thresholds are there for; volumes need numba."""
-    return [s for s in SEGMENTATIONS if threshold_name(s) in thresholds and (s == "slices" or is_compiled())]
+    """Those that thresholds are there for."""
+    return [name for name in possible_segmentations() if threshold_name(name) in thresholds]
 
 
 def _place(case: Case, run: Run, detector: str) -> Row:
@@ -172,7 +171,8 @@ def _is_kept(row: Row, kept: dict[str, Row]) -> bool:
     return all(there.get(key) == value for key, value in row.items())
 
 
-def _read_rows(out: Path) -> dict[str, Row]:
+def read_rows(out: Path) -> dict[str, Row]:
+    """By key, what rows.json in `out` holds; nothing when there is none. Raises InputError when it is damaged."""
     path = out / "rows.json"
     if not path.exists():
         return {}

@@ -14,7 +14,8 @@ from ..errors import InputError, OutputError, SettingsError
 from ..files import write_atomically
 from ..progress import Progress, part_of, silent
 from ..scan_score import load_whole_scan
-from ..weights.store import find_model, write_card
+from ..weights.folders import find_model
+from ..weights.store import write_card
 from .datasets import DATASETS, Case, ixi
 from .healthy import HealthyFolder
 from .scan_metrics import auroc, average_precision, in_doubt, left_out, norm_of, operate, values_of

@@ -15,6 +15,7 @@ from ..detectors.cube import CUBE_VERSION, to_cube
 from ..detectors.healthy import HealthyGroup
 from ..detectors.whole_scan import WholeScanDetector
 from ..errors import InputError
+from ..files import digest_of
 from ..io import read_scan
 from ..prepare import PREPARATION, Prepared
 from ..prepare.brain import find_brain
@@ -24,7 +25,7 @@ from ..volume import Array, Volume
 from .corruptions import CORRUPTIONS, FAILED_REGISTRATION, misplaced
 from .datasets import Case
 from .implants import KINDS, SIZES_ML, Lesion, implant
-from .store import Store, identity_of
+from .store import Store
 
 TRIAL_VERSION = 1  # goes up when the same scan would be spoilt or measured otherwise
 CLEAN = "clean"
@@ -103,7 +104,7 @@ class Judge:
         self, case: Case, kind: str, size_ml: float | None, measure: Callable[[], dict[str, float]], extra: Any = None
     ) -> Trial:
         made_from = {
-            "scan": identity_of(case.scan),
+            "scan_sha256": digest_of(case.scan),
             "kind": kind,
             "size_ml": size_ml,
             "extra": extra,

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ..errors import GeometryError
+from ..files import digest_of
 from ..io import read_labels, read_scan, resample
 from ..prepare import PREPARATION, GridSettings, Prepared, prepare
 from ..progress import Progress
 from ..result import Result, make_recutter, segment, threshold_name
 from ..segmentation.recut import Recutter
+from ..segmentation.residual import TRAINING_RESIDUALS
 from ..segmentation.select import SegmentSettings
 from ..volume import Array, Volume
 from .contenders import Contender
@@ -21,10 +23,18 @@ from .controls import Pick, control_picks, hottest_pick
 from .datasets import Case
 from .healthy import plain_name
 from .metrics import Found, Ranking, Scores, compare_marks, hottest_mean, lesion_covers, rank
-from .store import Store, identity_of
+from .scales import STUDIED, scale_study
+from .store import Store
 from .thresholds import SHARES
 
 PERCENT = {share: f"{part:.0%}".replace("%", " %") for share, part in SHARES.items()}  # "1 %", "5 %"
+_PUBLISHED = SegmentSettings(segmentation="residual", rule="paper")
+PUBLISHED_STEPS = {  # the residual segmentation, and without each of its steps
+    "published": _PUBLISHED,
+    "published, no median": replace(_PUBLISHED, median=1),
+    "published, no erosion": replace(_PUBLISHED, erosion=0),
+    "published, specks kept": replace(_PUBLISHED, min_voxels=0),
+}
 SHOWN = 5  # slices of a case in the report
 
 
@@ -67,7 +77,7 @@ def heat_of(case: Case, opened: Opened, contender: Contender, store: Store, *, p
         heat = contender.detector.heatmap(opened.prepared, progress=progress)
         return {"heat": heat, "seconds": np.asarray(time.perf_counter() - started)}
 
-    made_from = {"scan": identity_of(case.scan), "detector": contender.identity, "preparation": PREPARATION}
+    made_from = {"scan_sha256": digest_of(case.scan), "detector": contender.identity, "preparation": PREPARATION}
     kept = store.keep(f"heat-{case.name}", made_from, make)
     return kept["heat"], round(float(kept["seconds"]), 2)
 
@@ -93,6 +103,7 @@ class CaseScorer:
                 rules[f"voxels {PERCENT[share]}"] = self._found(
                     brain & (self._on_scan.array > self._thresholds[plain_name(share)])
                 )
+        rules |= self._published(segmentation)
         first, ranking = next(iter(rules.values())), self._ranking
         volumes_ml = [finding.volume_ml for finding in default.findings]
         lesions = None
@@ -113,19 +124,31 @@ class CaseScorer:
         )
         hottest = self._hottest(segmentation)
         picks = {} if hottest is None else {"hottest segment": hottest}
-        return Scored({**asdict(scores), "picks": _as_json(picks)}, self._view(default))
+        extra = {"picks": _as_json(picks), "scales": self._over_scales(segmentation)}
+        return Scored({**asdict(scores), **extra}, self._view(default))
 
     def _has(self, segmentation: str, share: str) -> bool:
         return threshold_name(segmentation, share) in self._thresholds
 
+    def _published(self, segmentation: str) -> dict[str, Found]:
+        """The residual segmentation at the threshold of training scans, and without each of its steps."""
+        if segmentation != "residual" or TRAINING_RESIDUALS not in self._thresholds:
+            return {}
+        return {
+            name: self._found(self._segment(settings, self._thresholds).labelmap.array > 0)
+            for name, settings in PUBLISHED_STEPS.items()
+        }
+
     def _segmented(self, segmentation: str, share: str) -> Result:
         at = {threshold_name(segmentation): self._thresholds[threshold_name(segmentation, share)]}
-        settings = SegmentSettings(segmentation=segmentation)
+        return self._segment(SegmentSettings(segmentation=segmentation), at)
+
+    def _segment(self, settings: SegmentSettings, thresholds: dict[str, float]) -> Result:
         return segment(
             self._opened.prepared,
             self._heat,
             settings=settings,
-            thresholds=at,
+            thresholds=thresholds,
             report={},
             heatmap=self._on_scan,
             recutter=self._recutter,
@@ -139,6 +162,13 @@ class CaseScorer:
             return None
         truth = self._opened.model_truth
         return hottest_pick(self._recutter.regions(SegmentSettings()), truth, pixel_mm2=_pixel_mm2(self._opened))
+
+    def _over_scales(self, segmentation: str) -> dict[str, Any] | None:
+        truth = self._opened.model_truth
+        if segmentation not in STUDIED or truth is None or not truth.any():
+            return None
+        threshold = self._thresholds[threshold_name(segmentation)]
+        return scale_study(self._opened.prepared, truth, self._heat, self._recutter, segmentation, threshold)
 
     def _view(self, result: Result) -> dict[str, Array]:
         """Some slices of the model grid and the curves."""

@@ -55,9 +55,3 @@ class Store:
             arrays = make()
             self.write(name, made_from, arrays)
         return arrays
-
-
-def identity_of(path: Path) -> dict[str, Any]:
-    """What tells one version of a file from another, without reading it."""
-    stat = path.stat()
-    return {"file": str(path.resolve()), "bytes": stat.st_size, "changed_ns": stat.st_mtime_ns}

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..volume import Array
+from .losses import without_single
 
 
 def heat_in(brain: Array, losses: Tensor, corners: Tensor, *, size: int) -> Array:
@@ -40,10 +41,10 @@ def _cover(values: Tensor, corners: Tensor, shape: tuple[int, int, int], *, size
 class Blend:
     """What windows hold where they lie over each other: their mean, summed up as they come."""
 
-    def __init__(self, corners: Tensor, shape: tuple[int, int, int], *, size: int) -> None:
-        """corners: (n, 3) of all windows that will come; shape: (slices, rows, columns)."""
+    def __init__(self, corners: Tensor, shape: tuple[int, int, int], *, size: int, outputs: int = 1) -> None:
+        """corners: (n, 3) of all windows that will come; shape: (slices, rows, columns); outputs: of the network."""
         self._corners, self._shape, self._size = corners, shape, size
-        self._total = torch.zeros(shape, device=corners.device)
+        self._total = torch.zeros((shape[0], outputs, *shape[1:]), device=corners.device)
 
     def passing(self, rebuilt: Iterable[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
         """The same windows, each added on its way; `rebuilt` as `Incremental.rebuild` yields it."""
@@ -52,14 +53,14 @@ class Blend:
             yield which, windows
 
     def mean(self) -> Tensor:
-        """Of the windows that came, float32 (slices, rows, columns); 0 where none lies."""
+        """Of the windows that came, float32 (slices, rows, columns) or (slices, outputs, …); 0 where none lies."""
         ones = torch.ones(len(self._corners), dtype=torch.float64, device=self._corners.device)
         counts = _cover(ones, self._corners, self._shape, size=self._size).round()
-        return (self._total / counts.clamp(min=1)).float()
+        return without_single((self._total / counts.clamp(min=1)[:, None]).float())
 
     def _add(self, corners: Tensor, windows: Tensor) -> None:
         places, place_of = corners[:, 1:].unique(dim=0, return_inverse=True)  # the exact engine's come from one place
         for number, (top, left) in enumerate(places.tolist()):
             here = place_of == number
-            field = self._total[:, top : top + self._size, left : left + self._size]
-            field.index_add_(0, corners[here, 0], windows[here].to(field.dtype))
+            field = self._total[:, :, top : top + self._size, left : left + self._size]
+            field.index_add_(0, corners[here, 0], windows[here].reshape(-1, *field.shape[1:]).to(field.dtype))

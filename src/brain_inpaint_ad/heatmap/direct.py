@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..nets.unet import UNet
 from ..progress import Progress, silent
-from .losses import covered, cut, stretch
+from .losses import covered, cut, stretch, without_single
 
 
 def rebuild_direct(
@@ -32,9 +32,9 @@ def rebuild_direct(
         progress(start / len(corners), "erasing and rebuilding")
         which = torch.arange(start, min(start + batch, len(corners)), device=corners.device)
         with torch.inference_mode():
-            frames = generator(_erased(image, corners[which], size)).float()[:, 0]
-            windows = cut(stretch(frames) if stretched else frames, _numbered(corners[which]), size)
-        yield which, windows
+            frames = generator(_erased(image, corners[which], size)).float().unbind(1)
+            windows = [cut(stretch(frame) if stretched else frame, _numbered(corners[which]), size) for frame in frames]
+        yield which, without_single(torch.stack(windows, dim=1))
 
 
 def _erased(image: Tensor, corners: Tensor, size: int) -> Tensor:

@@ -26,6 +26,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..nets.unet import UNet, padded_to_multiple
 from ..progress import Progress, silent
+from .losses import without_single
 from .places import MARGIN, Place, Submit, counted, framed, places_of, refreshed, slices_within, workers
 from .region import Region, padded
 
@@ -70,7 +71,8 @@ class Incremental:
         image: float (slices, rows, columns) on the generator's device; corners: int (n, 3) slice, row, column;
         memory_mb: bound for the maps of unmasked slices at once, those in the making included; windows in work come on top:
         at width 16 about 5 MB per thread on the CPU, 300 MB on a GPU.
-        Yields (which, windows): numbers of windows, and float32 (len(which), size, size); each window once.
+        Yields (which, windows): numbers of windows, and float32 (len(which), outputs, size, size), without the second
+        dimension for one output; each window once.
         """
         held = slices_within(memory_mb, self._slice_bytes(image), len(image))
         report = counted(progress, len(corners), "erasing and rebuilding")
@@ -146,7 +148,7 @@ class Incremental:
                 first, second = self.decoder[number]
                 current = first(padded(torch.cat([skip, raised], dim=1), outer, middle.grown(1))).relu_()
                 current = second(padded(current, middle, changed[number].grown(1))).relu_()
-            return place, torch.sigmoid(self.head(current).float())[:, 0]
+            return place, without_single(torch.sigmoid(self.head(current).float()))
 
 
 @dataclass(frozen=True, slots=True)

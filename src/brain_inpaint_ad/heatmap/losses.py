@@ -61,6 +61,11 @@ def cut(image: Tensor, corners: Tensor, size: int) -> Tensor:
     return image[index[:, None, None], (top[:, None] + reach)[:, :, None], (left[:, None] + reach)[:, None, :]]
 
 
+def without_single(frames: Tensor) -> Tensor:
+    """(n, outputs, rows, columns) as it is, (n, rows, columns) for one output."""
+    return frames[:, 0] if frames.shape[1] == 1 else frames
+
+
 def rank_correlation(first: Tensor | Array, second: Tensor | Array) -> float:
     """Spearman's ρ; 0 when one of them is constant, where it is not defined."""
     from scipy.stats import spearmanr

@@ -18,16 +18,19 @@ MAX_DEPTH = 4  # deeper, and one window changes nearly every feature: the increm
 class UNetSettings:
     """width: channels of the first level, doubled at each of `depth` poolings up to `max_width` (None: without a limit).
 
-    A deep level sees far, a wide one costs much: the limit makes depth cheap.
+    A deep level sees far, a wide one costs much: the limit makes depth cheap. outputs: channels of what comes out.
     """
 
     width: int = 16
     depth: int = 4
     max_width: int | None = None
+    outputs: int = 1
 
     def __post_init__(self) -> None:
         if not 1 <= self.depth <= MAX_DEPTH:
             raise SettingsError(f"depth must be 1 to {MAX_DEPTH}, got {self.depth}")
+        if self.outputs < 1:
+            raise SettingsError(f"a U-Net needs at least 1 output, got {self.outputs}")
         if self.width < 1:
             raise SettingsError(f"width must be at least 1, got {self.width}")
         if self.max_width is not None and self.max_width < self.width:
@@ -44,7 +47,7 @@ class UNet(nn.Module):
     """Generator of Nguyen 2020 ("Architecture Details"): contracting and expanding path with skip connections.
 
     Input (batch, 2, rows, columns): the slice with the window set to 0, and the window as 1 in a field of 0.
-    Output (batch, 1, rows, columns) in (0, 1). Sides that 2**depth does not divide are padded with zeros inside.
+    Output (batch, outputs, rows, columns) in (0, 1). Sides that 2**depth does not divide are padded with zeros inside.
 
     Only operations with a bounded reach (convolution, BatchNorm, pooling by 2, transposed convolution by 2): the exact
     incremental evaluation in `heatmap.incremental` depends on it.
@@ -59,7 +62,7 @@ class UNet(nn.Module):
         )
         self.upsample = nn.ModuleList(nn.ConvTranspose2d(below, here, 2, stride=2) for here, below in pairwise(widths))
         self.decoder = nn.ModuleList(double_conv(2 * here, here) for here in widths[:-1])
-        self.head = nn.Conv2d(settings.width, 1, 1)
+        self.head = nn.Conv2d(settings.width, settings.outputs, 1)
 
     def forward(self, erased: Tensor) -> Tensor:
         skips = []

@@ -27,6 +27,11 @@ class GridSettings:
     rows: int = 128
     columns: int = 96
 
+    @classmethod
+    def at(cls, spacing_mm: float) -> GridSettings:
+        """The papers' field with other pixels."""
+        return cls(spacing_mm=spacing_mm, rows=round(256 / spacing_mm), columns=round(192 / spacing_mm))
+
 
 def model_grid(brain: Volume, settings: GridSettings) -> Grid:
     """Axial grid around the brain mask: rows run to posterior, columns to the left, slices to superior.

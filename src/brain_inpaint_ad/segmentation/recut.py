@@ -135,7 +135,9 @@ def _remade(
     return Recutter(image, brain, heatmap, spacing=spacing, cache_bytes=cache_bytes)
 
 
-def _key(settings: SegmentSettings) -> tuple[str, float, float, int]:
+def _key(settings: SegmentSettings) -> tuple[str | float, ...]:
+    if settings.segmentation == "residual":
+        return settings.segmentation, settings.median, settings.erosion
     return settings.segmentation, settings.scale, settings.sigma, settings.min_size
 
 

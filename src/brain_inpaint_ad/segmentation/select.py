@@ -13,15 +13,20 @@ from ..volume import Array
 from .graph import MAX_SIGMA, MIN_SCALE
 
 RULES = ("calibrated", "paper")
-SEGMENTATIONS = ("slices", "volume")
+SEGMENTATIONS = ("slices", "volume", "scales", "residual")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentSettings:
     """scale, sigma, min_size: Felzenszwalb's (pixels of the model grid, voxels in the volume); rule: one of RULES.
 
-    segmentation: one of SEGMENTATIONS. "slices" cuts every axial slice by itself, "volume" the whole brain at once: an
-    anomaly is then a union of 3-D superpixels, and does not flicker between slices.
+    auto_scale: let the heatmap choose the scale (see `scale.choose_scale`), for "slices" and "volume".
+    segmentation: one of SEGMENTATIONS. "slices" cuts every axial slice by itself, "volume" the whole brain at once: an anomaly
+    is then a union of 3-D superpixels, and does not flicker between slices. "scales" cuts the volume at several scales, the
+    given one the coarsest, and averages the heat of the regions that a voxel belongs to. "residual" takes voxels by themselves,
+    as Baur 2018 does: median (side of its cube), erosion (layers taken off the brain), min_voxels (of an anomaly) are its
+    steps, in voxels of the model grid; 1, 0 and 0 switch them off. Its threshold is that of residuals in training scans with
+    the rule "paper", and one from healthy validation scans with "calibrated".
     """
 
     scale: float = 75.0  # as published
@@ -32,12 +37,21 @@ class SegmentSettings:
     # heads show above the threshold measures 1 to 3 ml.
     min_volume_ml: float = 5.0
     segmentation: str = "slices"
+    median: int = 5  # as published
+    erosion: int = 1  # "slightly eroded"
+    min_voxels: int = 6  # as published
+    auto_scale: bool = False
 
     def __post_init__(self) -> None:
         if self.segmentation not in SEGMENTATIONS:
             raise SettingsError(f"the segmentation must be one of {', '.join(SEGMENTATIONS)}, got {self.segmentation!r}")
         if self.rule not in RULES:
             raise SettingsError(f"the rule must be one of {', '.join(RULES)}, got {self.rule!r}")
+        if self.auto_scale and self.segmentation == "scales":
+            raise SettingsError("the segmentation scales takes several scales by itself; drop --scale auto.")
+        if not (self.median >= 1 and self.median % 2 == 1 and self.erosion >= 0 and self.min_voxels >= 0):
+            got = f"{self.median}, {self.erosion}, {self.min_voxels}"
+            raise SettingsError(f"median must be odd and 1 or more, erosion and min_voxels 0 or more, got {got}")
         if not MIN_SCALE <= self.scale < math.inf:
             raise SettingsError(f"the scale must be above 0 (from {MIN_SCALE:g}) and finite, got {self.scale:g}")
         if not (0 <= self.sigma <= MAX_SIGMA and self.min_size >= 1 and 0 <= self.min_volume_ml < math.inf):
@@ -63,13 +77,14 @@ def select_anomalies(regions: Regions, settings: SegmentSettings, *, threshold: 
     """Labelmap int32 of the regions' shape: 0 background, 1…N anomalies, largest first; all 0 when nothing is found.
 
     threshold: least heat of a region under the calibrated rule, taken from healthy scans; the paper's rule ignores it and
-    answers always: the hottest region of every slice, or of the whole volume when that was cut in 3-D.
+    answers always: the hottest region of every slice, or of the whole volume when that was cut in 3-D. Voxels by themselves
+    ("residual") are above the threshold under either rule.
     """
     chosen = _chosen(regions, settings, threshold)
     parts, count = ndimage.label(chosen[regions.labels], structure=np.ones((3, 3, 3)))
     sizes = np.bincount(parts.ravel(), minlength=count + 1)
     sizes[0] = 0
-    least = settings.min_volume_ml * 1000 / voxel_mm3 if settings.rule == "calibrated" else 0
+    least = _least_voxels(settings, voxel_mm3)
     kept = [part for part in np.argsort(-sizes, kind="stable") if sizes[part] > 0 and sizes[part] >= least]
     number = np.zeros(count + 1, dtype=np.int32)
     number[kept] = np.arange(1, len(kept) + 1)
@@ -82,8 +97,15 @@ def select_in_slice(regions: Regions, settings: SegmentSettings, *, threshold: f
     return np.asarray(parts, dtype=np.int32)
 
 
+def _least_voxels(settings: SegmentSettings, voxel_mm3: float) -> float:
+    if settings.segmentation == "residual":
+        return settings.min_voxels
+    return settings.min_volume_ml * 1000 / voxel_mm3 if settings.rule == "calibrated" else 0
+
+
 def _chosen(regions: Regions, settings: SegmentSettings, threshold: float) -> Array:
-    chosen = _hottest_of_each_slice(regions) if settings.rule == "paper" else regions.heat > threshold
+    by_rank = settings.rule == "paper" and settings.segmentation != "residual"
+    chosen = _hottest_of_each_slice(regions) if by_rank else regions.heat > threshold
     chosen[0] = False
     return chosen
 

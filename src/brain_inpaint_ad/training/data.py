@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError, TrainingError
-from ..files import write_atomically
+from ..files import digest_of, write_atomically
 from ..io import SUFFIXES, read_scan
 from ..prepare import PREPARATION, GridSettings
 from ..prepare.kinds import prepare_as
@@ -47,6 +47,15 @@ class Slices:
         return len(self.images)
 
 
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """A prepared scan. image: float16 (slices, rows, columns) in [0, 1]; brain: bool, same shape."""
+
+    name: str
+    image: Array
+    brain: Array
+
+
 def find_subjects(data: Path, table: Path | None = None) -> list[Subject]:
     """Scans below `data` that a CSV lists, with their split.
 
@@ -73,18 +82,25 @@ def find_subjects(data: Path, table: Path | None = None) -> list[Subject]:
     return present
 
 
+def load_scans(subjects: list[Subject], cache: Path, grid: GridSettings, *, progress: Progress = silent) -> list[Scan]:
+    """All subjects, each prepared once and kept in `cache`."""
+    scans = []
+    for done, subject in enumerate(subjects):
+        progress(done / len(subjects), f"preparing {subject.name}")
+        scans.append(Scan(subject.name, *load_prepared(subject, cache, grid)))
+    return scans
+
+
 def load_slices(
     subjects: list[Subject], cache: Path, *, grid: GridSettings | None = None, progress: Progress = silent
 ) -> Slices:
-    """Prepared slices of all subjects that show enough brain; each scan is prepared once and kept in `cache`."""
+    """Prepared slices of all subjects that show enough brain."""
     grid = grid or GridSettings()
     images, brains = [], []
-    for done, subject in enumerate(subjects):
-        progress(done / len(subjects), f"preparing {subject.name}")
-        image, brain = load_prepared(subject, cache, grid)
-        shown = brain.sum(axis=(1, 2)) * grid.spacing_mm**2 >= MIN_BRAIN_MM2
-        images.append(image[shown])
-        brains.append(brain[shown])
+    for scan in load_scans(subjects, cache, grid, progress=progress):
+        shown = scan.brain.sum(axis=(1, 2)) * grid.spacing_mm**2 >= MIN_BRAIN_MM2
+        images.append(scan.image[shown])
+        brains.append(scan.brain[shown])
     return Slices(torch.from_numpy(np.concatenate(images)), torch.from_numpy(np.concatenate(brains)))
 
 
@@ -133,14 +149,13 @@ def load_prepared(subject: Subject, cache: Path, grid: GridSettings, *, modality
         return {"image": prepared.image.array.astype(np.float16), "brain": prepared.brain}
 
     others = [] if modality == "T1" else [modality]
-    arrays = kept(cache, subject.name, [*identity_of(subject), asdict(grid), PREPARATION, *others], make)
+    arrays = kept(cache, subject.name, [*identity_of(subject), asdict(grid), *others], make)
     return arrays["image"], arrays["brain"]
 
 
-def identity_of(subject: Subject) -> list[str | int]:
-    """What tells one version of a scan's file from another, without reading it."""
-    stat = subject.path.stat()
-    return [str(subject.path.resolve()), stat.st_size, stat.st_mtime_ns]
+def identity_of(subject: Subject) -> tuple[str, int]:
+    """What tells one prepared scan from another: the file's bytes and the version of the preparation."""
+    return digest_of(subject.path), PREPARATION
 
 
 def kept(cache: Path, name: str, made_from: list[Any], make: Callable[[], dict[str, Array]]) -> dict[str, Array]:

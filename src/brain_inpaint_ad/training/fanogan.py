@@ -1,244 +1,139 @@
-"""The run of 3-D f-AnoGAN's training: data, the three steps one after the other, each resumable, and the model's card."""
+"""f-AnoGAN (Schlegl 2019) on slices: first a WGAN-GP (Gulrajani 2017), then an encoder into its latent space ("izi_f")."""
 
 from __future__ import annotations
 
-import hashlib
-import time
-from collections.abc import Callable, Mapping
-from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-from ..detectors.cube import field_around
-from ..devices import autocast, pick_device
-from ..errors import SettingsError, TrainingError
-from ..nets.volume_gan import VolumeGan, encoder_losses
-from ..prepare import GridSettings
-from ..progress import Progress, part_of, silent
-from ..volume import Volume
-from ..weights.card import Card
-from ..weights.store import save_model
-from . import loop
-from .cubes import CubeSource, cube_template, draw_cubes
-from .curves import Curves
-from .data import Subject, find_subjects
-from .run import run_folder, save_picture, tensorboard, training_facts, write_record
-from .volume_gan import STEPS, VolumeGanTraining, build, encoder_step, gan_step, optimisers_of, slow_down
+from ..detectors.reconstruction import rebuild_slices
+from ..devices import autocast
+from ..errors import SettingsError
+from ..nets.gan import FastGan, Gan, GanSettings
+from .autoencoder import inspect_rebuilt
+from .loop import steps_done
+from .losses import gradient_penalty
+from .slices import Method, SliceSettings, make_seeded, train_on_slices
 
-ITERATIONS = {"gan": 20_000, "encoder": 10_000, "refine": 20_000}
-MODEL = "fanogan.safetensors"
-_SHOWN = 4  # cubes in a picture
-_LOOKED_AT = 16  # validation cubes at a time
+Optimisers = dict[str, torch.optim.Optimizer]
 
 
-def train(
-    data: Path,
-    out: Path,
-    *,
-    settings: VolumeGanTraining,
-    step: str = "all",
-    iterations: Mapping[str, int] = ITERATIONS,
-    max_minutes: float | None = None,
-    resume: bool = False,
-    subjects: Path | None = None,
-    template: Path | None = None,
-    device: str = "auto",
-    name: str | None = None,
-    data_note: str = "",
-    progress: Progress = silent,
-) -> dict[str, int]:
-    """Train on the scans below `data`; everything lands in the folder `out`, each step in a folder of its own.
+@dataclass(frozen=True, kw_only=True)
+class FastGanSettings(SliceSettings):
+    """gan_iterations: batches D sees before the encoder's turn comes; latent, width: see GanSettings. All else as published."""
 
-    step: one of STEPS or "all"; iterations: of each step; max_minutes: of all steps in this call; template: a brain to
-    register to (default: the mean of the training scans); the rest as `inpainting.train`. From the second step on, the
-    weights with their card are `fanogan.safetensors` and `fanogan.json`. Returns iterations done, by step.
-    Raises TrainingError, InputError or SettingsError with what to do.
-    """
-    chosen = _chosen(step)
-    end = time.monotonic() + 60 * max_minutes if max_minutes is not None else float("inf")
-    where = pick_device(device)
-    listed = find_subjects(data, subjects)
-    _check_order(chosen, out, resume=resume)
-    members = {split: [s for s in listed if s.split == split] for split in ("train", "validation")}
-    if not all(members.values()):
-        raise TrainingError("the subject table needs scans of the splits train and validation.")
-    source = CubeSource(out / "prepared", settings.modality, settings.grid)
-    whole = source.template(members["train"], named=template, progress=part_of(progress, 0, 0.1))
-    settings = replace(settings, network=replace(settings.network, field_mm=field_around(whole)))
-    coarse = cube_template(whole, size=settings.network.size, field_mm=settings.network.field_mm)
-    cubes = {split: source.cubes(some, coarse, progress=part_of(progress, 0.1, 0.15)) for split, some in members.items()}
-    write_record(out, asdict(settings), listed)
-    gan = build(settings, where)
-    gan.template.copy_(torch.from_numpy(coarse.array))
-    run = _Run(gan, settings, cubes, out, _stored(settings, listed, coarse), where)
-    done: dict[str, int] = {}
-    for place, part in enumerate(chosen):
-        begin, until = (0.15 + 0.85 * n / len(chosen) for n in (place, place + 1))
-        minutes = (end - time.monotonic()) / 60
-        if minutes <= 0:
-            break
-        limits = loop.LoopSettings(
-            iterations=iterations[part],
-            seed=settings.seed,
-            max_minutes=minutes if max_minutes is not None else None,
-            save_every=100,
-            log_every=10,
-        )
-        done[part], figures = run.step(part, limits, progress=part_of(progress, begin, until))
-        if part != "gan":
-            facts = training_facts(asdict(settings), listed, iterations=done[part], note=data_note)
-            training = {**facts, "iterations": run.seen(part)}
-            save_model(
-                gan,
-                out / MODEL,
-                lambda digest, training=training, figures=figures: _card(  # type: ignore[misc]
-                    settings, source.grid, name or out.name, training=training, validation=figures, digest=digest
-                ),
-            )
-        if done[part] < iterations[part]:
-            break
-    return done
+    gan_iterations: int = 20_000
+    latent: int = 128
+    width: int = 16
+    rate: float = 1e-4  # of G and D; Adam with β = (0, 0.9)
+    rate_encoder: float = 5e-5  # RMSProp
+    critic_steps: int = 5  # of D, to each of G
+    penalty_weight: float = 10.0
+    feature_weight: float = 1.0  # κ
+
+    def __post_init__(self) -> None:
+        if self.gan_iterations < 1 or self.critic_steps < 1:
+            got = f"{self.gan_iterations} and {self.critic_steps}"
+            raise SettingsError(f"the GAN needs at least 1 iteration and 1 step of D to each of G, got {got}")
+
+    @property
+    def gan(self) -> GanSettings:
+        """The networks for slices of this grid; the penalty holds D, so spectral normalisation does not."""
+        grid = self.grid
+        return GanSettings(rows=grid.rows, columns=grid.columns, latent=self.latent, width=self.width, spectral=False)
 
 
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """What the three steps share."""
-
-    gan: VolumeGan
-    settings: VolumeGanTraining
-    cubes: dict[str, Tensor]
-    out: Path
-    stored: dict[str, Any]
-    device: torch.device
-
-    def step(self, part: str, limits: loop.LoopSettings, *, progress: Progress) -> tuple[int, dict[str, float]]:
-        """One step from where it stands to its end; iterations done and validation figures."""
-        folder = self.out / part
-        folder.mkdir(parents=True, exist_ok=True)
-        optimisers = optimisers_of(part, self.gan, self.settings)
-        state = loop.State({"gan": self.gan}, optimisers, self.stored)
-        begun = (folder / loop.CHECKPOINT).exists()
-        if part != "gan" and not begun:
-            before = self.out / STEPS[STEPS.index(part) - 1] / loop.CHECKPOINT
-            loop.load(loop.State({"gan": self.gan}, {}, self.stored), before)
-        since = loop.load(state, folder / loop.CHECKPOINT) if begun else 0
-        update = self._update(part, optimisers, limits.iterations)
-        with closing(tensorboard(folder)) as board:
-            curves = Curves(board, folder, since=since)
-            inspect = self._inspector(part, curves, folder)
-            done = loop.run(state, update, limits, folder=folder, logger=curves, inspect=inspect, progress=progress)
-            return done, inspect(done)
-
-    def seen(self, part: str) -> dict[str, int]:
-        """Iterations of the steps up to this one."""
-        nothing = loop.State({}, {}, self.stored)
-        return {before: loop.load(nothing, self.out / before / loop.CHECKPOINT) for before in STEPS[: STEPS.index(part) + 1]}
-
-    def _update(
-        self, part: str, optimisers: dict[str, torch.optim.Optimizer], iterations: int
-    ) -> Callable[[torch.Generator], dict[str, Tensor]]:
-        def update(rng: torch.Generator) -> dict[str, Tensor]:
-            if part == "gan":
-                volume = draw_cubes(self.cubes["train"], self.settings.batch_gan, rng).to(self.device)
-                return gan_step(self.gan, optimisers, volume, self.settings, rng)
-            slow_down(optimisers["encoder"], self.settings.rate_encoder, iterations)
-            volume = draw_cubes(self.cubes["train"], self.settings.batch_encoder, rng).to(self.device)
-            return encoder_step(self.gan, optimisers, volume, refine=part == "refine")
-
-        return update
-
-    def _inspector(self, part: str, curves: Curves, folder: Path) -> Callable[[int], dict[str, float]]:
-        """Validation figures and a picture, always of the same cubes or the same z; the curves are drawn, too."""
-        volume = self.cubes["validation"][:_LOOKED_AT].float()[:, None].to(self.device)
-        latent = torch.randn(_SHOWN, self.settings.network.latent, generator=torch.Generator().manual_seed(0)).to(self.device)
-
-        def inspect(iteration: int) -> dict[str, float]:
-            self.gan.eval()
-            with torch.inference_mode(), autocast(self.device):
-                made = (self.gan.generator(latent) if part == "gan" else self.gan(volume)).float()
-                figures = {} if part == "gan" else self._figures(volume, made)
-            for tag, value in figures.items():
-                curves.add_scalar(f"validation/{tag}", value, iteration)
-            shown = volume[:_SHOWN, 0].cpu()
-            rows = [shown, made[: len(shown), 0].cpu()]
-            save_picture(mosaic(rows if part == "gan" else [*rows, (rows[0] - rows[1]).abs() - 1]), folder / "samples.png")
-            curves.write()
-            return {tag: round(value, 5) for tag, value in figures.items()}
-
-        return inspect
-
-    def _figures(self, volume: Tensor, made: Tensor) -> dict[str, float]:
-        image, features = encoder_losses(self.gan, volume, made)
-        return {"image": float(image.mean()), "features": float(features.mean())}
-
-
-def mosaic(rows: list[Tensor]) -> Any:
-    """Middle slices of cubes, axial, coronal, sagittal: a line for each of `rows`, (n, size, size, size) in [−1, 1]."""
-    lines = []
-    for row in rows:
-        middle = row.shape[1] // 2
-        views = [view for cube in row for view in (cube[middle], cube[:, middle].flip(0), cube[:, :, middle].flip(0))]
-        lines.append(torch.cat(views, dim=1))
-    return ((torch.cat(lines, dim=0) + 1) / 2).clamp(0, 1).numpy()
-
-
-def _chosen(step: str) -> tuple[str, ...]:
-    if step not in (*STEPS, "all"):
-        raise SettingsError(f"the step must be one of {', '.join(STEPS)} or all, got {step}")
-    return STEPS if step == "all" else (step,)
-
-
-def _check_order(chosen: tuple[str, ...], out: Path, *, resume: bool) -> None:
-    """Raises TrainingError when a step would be begun twice, or before the one it builds on."""
-    begun = [part for part in STEPS if (out / part / loop.CHECKPOINT).exists()]
-    first = STEPS.index(chosen[0])
-    if first and STEPS[first - 1] not in begun:
-        raise TrainingError(f"{out} holds no trained step {STEPS[first - 1]!r} to build on; run it first, or --step all.")
-    if resume and first and chosen[0] not in begun:
-        return  # goes on from the step before
-    mine = [part for part in chosen if part in begun]
-    run_folder(out / (mine[0] if mine else chosen[0]), resume=resume)
-
-
-def _stored(settings: VolumeGanTraining, listed: list[Subject], template: Volume) -> dict[str, Any]:
-    """What a checkpoint must have been made with."""
-    return {
-        **asdict(settings),
-        "template": hashlib.sha256(template.array.tobytes()).hexdigest(),
-        "subjects": {subject.name: subject.split for subject in listed},
+def build(settings: FastGanSettings, device: torch.device) -> tuple[FastGan, Optimisers]:
+    """Freshly initialised networks and the optimisers of generator, critic and encoder."""
+    network = cast(FastGan, make_seeded(settings.seed, lambda: FastGan(settings.gan), device))
+    return network, {
+        "generator": torch.optim.Adam(network.gan.generator.parameters(), settings.rate, betas=(0.0, 0.9)),
+        "critic": torch.optim.Adam(network.gan.critic.parameters(), settings.rate, betas=(0.0, 0.9)),
+        "encoder": torch.optim.RMSprop(network.encoder.parameters(), settings.rate_encoder),
     }
 
 
-def _card(
-    settings: VolumeGanTraining,
-    grid: GridSettings,
-    name: str,
-    *,
-    training: dict[str, Any],
-    validation: dict[str, float],
-    digest: str,
-) -> Card:
-    return Card(
-        name=name,
-        description=f"Judges a whole {settings.modality} scan of an adult at once (3-D f-AnoGAN, Simarro 2020).",
-        method="fanogan-3d",
-        modality=settings.modality,
-        window_mm=0.0,
-        width=0,
-        depth=0,
-        max_width=None,
-        spacing_mm=grid.spacing_mm,
-        rows=grid.rows,
-        columns=grid.columns,
-        minmax="slice",
-        preprocessing="brain mask, N4, percentiles 1/50/99 to 0.10/0.62/0.95, affine to the template, cube, [−1, 1]",
-        training=training,
-        thresholds={},
-        healthy_validation=validation,
-        sha256=digest,
-        network=asdict(settings.network),
+def gan_step(
+    gan: Gan, optimisers: Optimisers, image: Tensor, rng: torch.Generator, settings: FastGanSettings
+) -> dict[str, Tensor]:
+    """One step of D, and of G after each `critic_steps` of them. image: (batch, 1, rows, columns). Returns losses to log."""
+    gan.train()
+    latent = torch.randn(len(image), settings.latent, generator=rng).to(image.device)
+    with autocast(image.device), torch.no_grad():
+        made = gan(latent)
+    made = made.to(image.dtype)
+    with autocast(image.device):
+        real, fake = gan.critic(torch.cat([image, made])).float().chunk(2)
+    distance = real.mean() - fake.mean()
+    mixed = torch.rand(len(image), 1, 1, 1, generator=rng).to(image.device)
+    penalty = gradient_penalty(gan.critic, mixed * image + (1 - mixed) * made)
+    optimisers["critic"].zero_grad(set_to_none=True)
+    (settings.penalty_weight * penalty - distance).backward()
+    optimisers["critic"].step()
+    if steps_done(optimisers["critic"]) % settings.critic_steps == 0:
+        gan.critic.requires_grad_(False)
+        with autocast(image.device):
+            score = gan.critic(gan(latent)).float().mean()
+        optimisers["generator"].zero_grad(set_to_none=True)
+        (-score).backward()
+        optimisers["generator"].step()
+        gan.critic.requires_grad_(True)
+    return {"wasserstein": distance.detach(), "penalty": penalty.detach()}
+
+
+def encoder_step(network: FastGan, optimisers: Optimisers, image: Tensor, settings: FastGanSettings) -> dict[str, Tensor]:
+    """izi_f: mean squared difference of slices plus κ times that of D's features; G and D stay as they are."""
+    network.gan.eval().requires_grad_(False)
+    network.encoder.train()
+    with autocast(image.device):
+        rebuilt = network(image)
+        seen, remade = network.gan.critic.features(image), network.gan.critic.features(rebuilt)
+    losses = {
+        "rebuild": (rebuilt.float() - image).square().mean(),
+        "features": (seen.float() - remade.float()).square().mean(),
+    }
+    optimisers["encoder"].zero_grad(set_to_none=True)
+    (losses["rebuild"] + settings.feature_weight * losses["features"]).backward()
+    optimisers["encoder"].step()
+    network.gan.requires_grad_(True)
+    return {name: value.detach() for name, value in losses.items()}
+
+
+def train(data: Path, out: Path, *, settings: FastGanSettings, iterations: int = 30_000, **options: Any) -> int:
+    """Train on the scans below `data`; iterations: of GAN and encoder together. Options and errors: see `train_on_slices`."""
+    if iterations <= settings.gan_iterations:
+        raise SettingsError(f"of {iterations} iterations {settings.gan_iterations} are the GAN's; the encoder needs some, too.")
+    return train_on_slices(data, out, lambda device: _method(settings, device), iterations=iterations, **options)
+
+
+def _method(settings: FastGanSettings, device: torch.device) -> Method:
+    network, optimisers = build(settings, device)
+
+    def step(image: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
+        if steps_done(optimisers["critic"]) < settings.gan_iterations:
+            return gan_step(network.gan, optimisers, image, rng, settings)
+        return encoder_step(network, optimisers, image, settings)
+
+    return Method(
+        name="fanogan",
+        description="Rebuilds axial T1 slices as a GAN of healthy ones; what differs is unusual (f-AnoGAN, Schlegl 2019).",
+        settings=settings,
+        network=asdict(settings.gan),
+        model=network,
+        nets={"network": network},
+        optimisers=optimisers,
+        step=step,
+        inspect=lambda image: _inspect(network, image),
+        rebuild=lambda image: rebuild_slices(network, image),
     )
+
+
+def _inspect(network: FastGan, image: Tensor) -> tuple[dict[str, float], list[Tensor]]:
+    """As for autoencoders, and free samples in the first row."""
+    figures, rows = inspect_rebuilt(network, image)
+    latent = torch.randn(len(image), network.settings.latent, generator=torch.Generator().manual_seed(0)).to(image.device)
+    with torch.no_grad(), autocast(image.device):
+        return figures, [network.gan(latent).float(), *rows]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +20,25 @@ from ..progress import Progress, part_of, silent
 from ..weights.card import Card
 from ..weights.store import load_generator, save_model
 from . import loop
-from .data import Slices, draw_batch, find_subjects
+from .data import draw_batch, find_subjects
 from .erase import around, erase, paste, sample_windows
+from .inspection import make_inspector
 from .losses import critic_loss, fool_loss, l1_inside
-from .run import load_splits, run_folder, save_picture, tensorboard, training_facts, write_record
+from .run import load_splits, run_folder, tensorboard, training_facts, write_record
 
 WINDOWS_MM = (8, 16, 32, 64)  # the sizes of the paper
-_VALIDATION_SEED = 20201
 
 
 @dataclass(frozen=True, kw_only=True)
 class InpaintingSettings:
-    """What makes a generator; stored in its checkpoint and card."""
+    """What makes a generator; stored in its checkpoint and card.
+
+    other_windows_mm: further sizes for the same network: each batch is drawn one of all. Tried and rejected in Nguyen 2020
+    ("Segmentation Quality"): such a network rebuilds parts of tumours, too. fool_weight 0 is L1 alone; the critic still learns.
+    """
 
     window_mm: float = 32.0
+    other_windows_mm: tuple[float, ...] = ()
     spacing_mm: float = 2.0
     width: int = 16
     depth: int = 4
@@ -46,18 +51,32 @@ class InpaintingSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.window_mm not in WINDOWS_MM:
-            raise SettingsError(f"the window must be one of {WINDOWS_MM} mm, got {self.window_mm:g}")
+        for size in self.sizes_mm:
+            if size not in WINDOWS_MM:
+                raise SettingsError(f"the window must be one of {WINDOWS_MM} mm, got {size:g}")
+            if self.sizes_mm.count(size) > 1:
+                raise SettingsError(f"the window of {size:g} mm is named twice; name each size once")
+        if not (isfinite(self.fool_weight) and self.fool_weight >= 0):
+            raise SettingsError(f"the weight of the adversarial loss must be 0 or more, got {self.fool_weight:g}")
+
+    @property
+    def sizes_mm(self) -> tuple[float, ...]:
+        """All sides of windows, the card's first."""
+        return (self.window_mm, *self.other_windows_mm)
 
     @property
     def grid(self) -> GridSettings:
         """The papers' field of 256 × 192 mm at this spacing."""
-        return GridSettings(spacing_mm=self.spacing_mm, rows=round(256 / self.spacing_mm), columns=round(192 / self.spacing_mm))
+        return GridSettings.at(self.spacing_mm)
 
-    @property
-    def window_pixels(self) -> int:
-        """Side γ of the window in pixels."""
-        return round(self.window_mm / self.spacing_mm)
+    def draw_pixels(self, rng: torch.Generator) -> int:
+        """Side γ of the windows of one batch in pixels."""
+        drawn = int(torch.randint(len(self.sizes_mm), (1,), generator=rng)) if self.other_windows_mm else 0
+        return self.pixels(self.sizes_mm[drawn])
+
+    def pixels(self, size_mm: float) -> int:
+        """A window's side on the grid."""
+        return round(size_mm / self.spacing_mm)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +99,7 @@ def build(settings: InpaintingSettings, device: torch.device, *, start: UNet | N
         generator = UNet(UNetSettings(width=settings.width, depth=settings.depth, max_width=settings.max_width))
         critic = Critic()
     if start is not None:
-        _begin_with(generator, start)
+        begin_with(generator, start)
     generator.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     critic.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     # β₁ = 0.5 is usual for GANs (Radford 2016); the paper names only the rates.
@@ -92,10 +111,11 @@ def build(settings: InpaintingSettings, device: torch.device, *, start: UNet | N
     )
 
 
-def _begin_with(generator: UNet, start: UNet) -> None:
-    given = start.state_dict()
+def begin_with(generator: UNet, start: UNet, *, but: tuple[str, ...] = ()) -> None:
+    """Copy the weights of `start`, all `but` the named ones. Raises SettingsError when the shapes differ."""
+    own, given = generator.state_dict(), start.state_dict()
     try:
-        generator.load_state_dict({key: given[key] for key in generator.state_dict()})
+        generator.load_state_dict({key: own[key] if key in but else given[key] for key in own})
     except (KeyError, RuntimeError) as error:
         have, want = (" + ".join(map(str, settings.channels)) for settings in (start.settings, generator.settings))
         raise SettingsError(
@@ -176,11 +196,12 @@ def train(
 
     def step(rng: torch.Generator) -> dict[str, Tensor]:
         image, brain = draw_batch(train_slices, settings.batch, rng)
-        window = sample_windows(brain, settings.window_pixels, rng)
+        window = sample_windows(brain, settings.draw_pixels(rng), rng)
         return training_step(nets, image.to(where), window.to(where), settings)
 
     with closing(tensorboard(out)) as board:
-        inspect = _inspector(nets.generator, validation, settings, board=board, folder=out)
+        sizes = {size: settings.pixels(size) for size in settings.sizes_mm}
+        inspect = make_inspector(nets.generator, validation, sizes, board=board, folder=out)
         done = loop.run(state, step, limits, folder=out, logger=board, inspect=inspect, progress=part_of(progress, 0.1, 1))
         figures = inspect(done)
     training = {**training_facts(asdict(settings), listed, iterations=done, note=data_note), "start_from": origin}
@@ -192,18 +213,6 @@ def train(
     return done
 
 
-def rebuild_windows(generator: UNet, image: Tensor, window: Tensor) -> Tensor:
-    """The slices with their windows inpainted, by a generator in evaluation mode. Shapes (n, 1, rows, columns)."""
-    generator.eval()
-    device = next(generator.parameters()).device
-    with torch.inference_mode():
-        parts = [
-            paste(generator(erase(i.to(device), w.to(device))).float(), i.to(device), w.to(device)).cpu()
-            for i, w in zip(image.split(32), window.split(32), strict=True)
-        ]
-    return torch.cat(parts)
-
-
 def _start(model: str | None) -> tuple[UNet | None, dict[str, str]]:
     """The generator to begin with, and its name and SHA-256 for checkpoint and card."""
     if model is None:
@@ -212,40 +221,21 @@ def _start(model: str | None) -> tuple[UNet | None, dict[str, str]]:
     return generator, {"name": card.name, "sha256": card.sha256}
 
 
-def _inspector(
-    generator: UNet, validation: Slices, settings: InpaintingSettings, *, board: Any, folder: Path
-) -> Callable[[int], dict[str, float]]:
-    """Validation figures and a picture, always on the same 64 windows."""
-    rng = torch.Generator().manual_seed(_VALIDATION_SEED)
-    picked = torch.randperm(len(validation), generator=rng)[:64]
-    image, brain = validation.images[picked].float()[:, None], validation.brain[picked]
-    window = sample_windows(brain, settings.window_pixels, rng)
-
-    def inspect(iteration: int) -> dict[str, float]:
-        pasted = rebuild_windows(generator, image, window)
-        error = (pasted - image)[window.bool()]
-        figures = {
-            "l1_inside": float(error.abs().mean()),
-            "psnr_inside_db": float(-10 * torch.log10(error.square().mean())),
-        }
-        for tag, value in figures.items():
-            board.add_scalar(f"validation/{tag}", value, iteration)
-        strip = torch.cat([image * (1 - window), pasted, image], dim=2)[:8, 0]  # erased, rebuilt, truth: one below the other
-        picture = torch.cat(list(strip), dim=1).clamp(0, 1).numpy()
-        board.add_image("validation/erased_rebuilt_truth", picture, iteration, dataformats="HW")
-        save_picture(picture, folder / "samples.png")
-        return {tag: round(value, 4) for tag, value in figures.items()}
-
-    return inspect
-
-
 def _card(
-    settings: InpaintingSettings, name: str, *, training: dict[str, Any], validation: dict[str, float], digest: str
+    settings: InpaintingSettings,
+    name: str,
+    *,
+    training: dict[str, Any],
+    validation: dict[float, dict[str, float]],
+    digest: str,
 ) -> Card:
+    """validation: figures by size of the window in mm."""
     grid = settings.grid
+    several = "windows of several sizes with one network, which the paper tried and rejected,"
+    what = several if settings.other_windows_mm else "windows"
     return Card(
         name=name,
-        description=f"Inpaints windows of {settings.window_mm:g} mm in axial T1 slices of healthy adults (Nguyen 2020).",
+        description=f"Inpaints {what} in axial T1 slices of healthy adults (Nguyen 2020).",
         method="inpainting",
         modality="T1",
         window_mm=settings.window_mm,
@@ -259,6 +249,10 @@ def _card(
         preprocessing="brain mask, N4, world-axial grid, percentiles 1/50/99 to 0.10/0.62/0.95, 0 outside the brain",
         training=training,
         thresholds={},
-        healthy_validation=validation,
+        healthy_validation=dict(validation[settings.window_mm]),
         sha256=digest,
+        other_windows={
+            f"{size:g}": {"thresholds": {}, "healthy_validation": dict(validation[size])}
+            for size in sorted(settings.other_windows_mm)
+        },
     )

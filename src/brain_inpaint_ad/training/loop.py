@@ -14,12 +14,14 @@ from typing import Any, Protocol
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..errors import Cancelled, SettingsError, TrainingError
 from ..files import write_atomically
 from ..progress import Progress, silent
 
 CHECKPOINT = "checkpoint.pt"
+AVERAGED = 0.998  # what stays of a running mean after an iteration
 
 
 class Logger(Protocol):
@@ -89,9 +91,19 @@ def run(
     return iteration
 
 
+def averaged(network: nn.Module) -> AveragedModel:
+    """A running mean of a network's weights and BatchNorm statistics: steadier than the weights of any one iteration."""
+    return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(AVERAGED), use_buffers=True)
+
+
 def generator_of(seed: int, iteration: int) -> torch.Generator:
     """The random numbers of one iteration."""
     return torch.Generator().manual_seed(seed * 1_000_000_007 + iteration)
+
+
+def steps_done(optimiser: torch.optim.Optimizer) -> int:
+    """Updates it has made, those of a resumed run's earlier parts included."""
+    return max((int(state["step"]) for state in optimiser.state.values()), default=0)
 
 
 def save(state: State, iteration: int, path: Path) -> None:
@@ -136,7 +148,7 @@ def _differences(stored: dict[str, Any], wanted: dict[str, Any]) -> Iterable[str
 
 
 def _is_empty(value: object) -> bool:
-    return value is None or value == {}
+    return value is None or value in ({}, ())
 
 
 def _model(origin: dict[str, str] | None) -> str:

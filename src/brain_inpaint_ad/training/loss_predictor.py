@@ -162,7 +162,7 @@ def train(
 
     def step(rng: torch.Generator) -> dict[str, Tensor]:
         for group in optimiser.param_groups:
-            group["lr"] = rate_at(_steps_done(optimiser), rate, iterations)
+            group["lr"] = rate_at(loop.steps_done(optimiser), rate, iterations)
         image, brain, corners = draw(train_slices, settings, teacher.size, rng)
         return training_step(predictor, optimiser, teacher, (image.to(where), brain.to(where), corners.to(where)))
 
@@ -186,11 +186,6 @@ def rate_at(iteration: int, rate: float, iterations: int) -> float:
     So a run ends where it was told to: it is resumed with the same number of iterations.
     """
     return rate * min(1.0, 3 * (1 - iteration / iterations))
-
-
-def _steps_done(optimiser: torch.optim.Optimizer) -> int:
-    """As the checkpoint knows it."""
-    return max((int(state["step"]) for state in optimiser.state.values()), default=0)
 
 
 def build(settings: LossPredictorSettings, device: torch.device) -> LossPredictor | UNet:

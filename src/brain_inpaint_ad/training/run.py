@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
-from ..errors import OutputError, TrainingError
+from ..errors import OutputError, SettingsError, TrainingError
+from ..files import write_atomically
 from ..prepare import GridSettings
 from ..progress import Progress, part_of
 from ..volume import Array
@@ -33,12 +34,24 @@ def run_folder(out: Path, *, resume: bool) -> Path:
     return out
 
 
-def load_splits(listed: list[Subject], cache: Path, grid: GridSettings, *, progress: Progress) -> tuple[Slices, Slices]:
-    """Prepared slices of the splits train and validation. Raises TrainingError when one is empty."""
+def check_seed(seed: int) -> None:
+    """Raises SettingsError for what NumPy takes no random numbers from."""
+    if seed < 0:
+        raise SettingsError(f"the seed must be 0 or more, got {seed}")
+
+
+def split_members(listed: list[Subject]) -> dict[str, list[Subject]]:
+    """Subjects of the splits train and validation. Raises TrainingError when one is empty."""
     chosen = {split: [s for s in listed if s.split == split] for split in ("train", "validation")}
     for split, members in chosen.items():
         if not members:
             raise TrainingError(f"the subject table has no scans in the split {split}; both train and validation are needed.")
+    return chosen
+
+
+def load_splits(listed: list[Subject], cache: Path, grid: GridSettings, *, progress: Progress) -> tuple[Slices, Slices]:
+    """Prepared slices of the splits train and validation. Raises TrainingError when one is empty."""
+    chosen = split_members(listed)
     share = len(chosen["train"]) / (len(chosen["train"]) + len(chosen["validation"]))
     return (
         load_slices(chosen["train"], cache, grid=grid, progress=part_of(progress, 0, share)),
@@ -50,13 +63,15 @@ def save_picture(picture: Array, path: Path) -> None:
     """picture: (rows, columns) in [0, 1]."""
     from skimage.io import imsave
 
-    imsave(path, (picture * 255).round().astype(np.uint8), check_contrast=False)
+    with write_atomically(path) as temporary:
+        imsave(temporary, (picture * 255).round().astype(np.uint8), check_contrast=False)
 
 
 def write_record(out: Path, settings: dict[str, Any], listed: list[Subject]) -> None:
     """Who was trained on: needed for the model card and to keep test subjects out."""
     record = {"settings": settings, "subjects": {s.name: s.split for s in listed}}
-    (out / "run.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    with write_atomically(out / "run.json") as temporary:
+        temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
 def training_facts(settings: dict[str, Any], listed: list[Subject], *, iterations: int, note: str) -> dict[str, Any]:

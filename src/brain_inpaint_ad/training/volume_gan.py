@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..devices import autocast
 from ..errors import SettingsError
 from ..nets.volume_gan import LIGHT, VolumeGan, VolumeGanSettings, encoder_losses
 from ..prepare import GridSettings
 from .loss_predictor import rate_at
-from .wasserstein import critic_wasserstein, generator_wasserstein, gradient_penalty
+from .losses import gradient_penalty
 
 STEPS = ("gan", "encoder", "refine")
 
@@ -79,17 +79,26 @@ def gan_step(
     mix = torch.rand(len(volume), generator=rng).to(volume.device)
     with autocast(volume.device):
         made = gan.generator(latent)
-
-        apart = critic_wasserstein(gan.critic(volume), gan.critic(made.detach()))
-        penalty = gradient_penalty(gan.critic, volume, made.detach().float(), mix)
+        still = made.detach().float()
+        apart, penalty = critic_losses(gan.critic, volume, still, mix)
     _descend(apart + settings.penalty * penalty, optimisers["critic"])
 
     gan.critic.requires_grad_(False)
     with autocast(volume.device):
-        fool = generator_wasserstein(gan.critic(made))
+        fool = -gan.critic(made).float().mean()
     _descend(fool, optimisers["generator"])
     gan.critic.requires_grad_(True)
     return {"distance": -apart.detach(), "penalty": penalty.detach(), "generator": fool.detach()}
+
+
+def critic_losses(critic: nn.Module, real: Tensor, fake: Tensor, mix: Tensor) -> tuple[Tensor, Tensor]:
+    """The terms of equation 2: E[D(x̃)] − E[D(x)], and the penalty at x̂ between real and fake; two scalars.
+
+    real, fake: (batch, …); mix: (batch,) in [0, 1], the share of the real one. λ is the caller's.
+    """
+    share = mix.reshape(-1, *[1] * (real.ndim - 1))
+    apart = critic(fake).float().mean() - critic(real).float().mean()
+    return apart, gradient_penalty(critic, share * real + (1 - share) * fake)
 
 
 def encoder_step(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,18 @@ from ..heatmap.losses import MINMAX
 from ..heatmap.windows import WindowSettings
 from ..prepare import GridSettings
 
-METHODS = ("inpainting", "loss-prediction", "dense-loss-prediction", "fanogan-3d")
+_OF_A_SIZE = {"thresholds", "healthy_validation"}
+METHODS = (
+    "evidence",
+    "surprise",
+    "inpainting",
+    "loss-prediction",
+    "dense-loss-prediction",
+    "anogan",
+    "autoencoder",
+    "fanogan",
+    "fanogan-3d",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,9 +36,11 @@ class Card:
     without windows; width, depth, max_width: of a U-Net, channels of the first level, poolings, most channels of any level
     (None: doubled each time), 0 for other networks; network: settings of those, as their own dataclass names them;
     spacing_mm, rows, columns: the model grid; minmax: how window losses are normalised (heatmap.losses);
-    thresholds: least heat of an anomalous region, by the share of healthy brain it lets through (see evaluation.thresholds);
+    thresholds: least heat of an anomalous region, by the share of healthy brain it lets through (see evaluation.thresholds),
+    or segmentation.residual.TRAINING_RESIDUALS;
     training: data, licence, split, iterations, command; healthy_validation: figures on scans never trained on;
-    sha256: of the safetensors file.
+    sha256: of the safetensors file; other_windows: by side in mm, further sizes this very network was trained for, each with
+    `thresholds` and `healthy_validation`, as those beside them are of window_mm.
     """
 
     name: str
@@ -48,11 +61,29 @@ class Card:
     healthy_validation: dict[str, Any]
     sha256: str
     network: dict[str, Any] = field(default_factory=dict)
+    other_windows: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def grid(self) -> GridSettings:
         """The grid scans must be prepared on."""
         return GridSettings(spacing_mm=self.spacing_mm, rows=self.rows, columns=self.columns)
+
+    @property
+    def sizes_mm(self) -> list[float]:
+        """Sides of all windows the network was trained for, that of the card first."""
+        return [self.window_mm, *map(float, self.other_windows)]
+
+    def at(self, window_mm: float) -> Card:
+        """The same card for another of its sizes, which changes places with window_mm. Raises SettingsError."""
+        if window_mm not in self.sizes_mm:
+            raise SettingsError(f"the model {self.name} was not trained for windows of {window_mm:g} mm.")
+        if window_mm == self.window_mm:
+            return self
+        own = {"thresholds": self.thresholds, "healthy_validation": self.healthy_validation}
+        others = {**self.other_windows, f"{self.window_mm:g}": own}
+        told = others.pop(f"{window_mm:g}")
+        ordered = {size: others[size] for size in sorted(others, key=float)}
+        return replace(self, window_mm=window_mm, other_windows=ordered, **told)
 
     def windows(self, stride_mm: float) -> WindowSettings:
         """Window and stride in pixels of the model grid. Raises SettingsError when the stride is no whole number of them."""
@@ -66,8 +97,9 @@ class Card:
     def to_json(self) -> str:
         """Readable JSON."""
         content = asdict(self)
-        if not self.network:
-            del content["network"]
+        for key in ("network", "other_windows"):
+            if not content[key]:
+                del content[key]
         return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -84,9 +116,20 @@ def read_card(path: Path) -> Card:
         odd = sorted((needed - set(content)) | (set(content) - names)) if isinstance(content, dict) else ["no object"]
         raise WeightsError(f"{path} is no model card of this version (differing: {', '.join(odd)}); update the model.")
     card = Card(**content)
+    _check_windows(card, path)
     if card.method not in METHODS or card.minmax not in MINMAX:
         raise WeightsError(f"{path} asks for the method {card.method!r} with minmax {card.minmax!r}; update the program.")
     return card
+
+
+def _check_windows(card: Card, path: Path) -> None:
+    try:
+        alike = all(set(told) == _OF_A_SIZE for told in card.other_windows.values())
+        sizes = [f"{float(size):g}" for size in card.other_windows]
+    except (AttributeError, TypeError, ValueError):
+        alike, sizes = False, []
+    if not alike or sizes != list(card.other_windows) or card.window_mm in map(float, sizes):
+        raise WeightsError(f"{path} describes its other windows in a way this version does not know; update the model.")
 
 
 def sha256_of(path: Path) -> str:

@@ -1,10 +1,9 @@
-"""Find a model by name or path, check it, and make its network."""
+"""Check a model and make its network; write new ones."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,13 +14,14 @@ from torch import nn
 
 from ..errors import SettingsError, WeightsError
 from ..files import write_atomically
-from ..nets.predictor import LossPredictor
-from ..nets.unet import UNet, UNetSettings
-from ..nets.volume_gan import VolumeGan, VolumeGanSettings
+from ..nets.unet import UNet
+from ..segmentation.residual import TRAINING_RESIDUALS
 from .card import Card, read_card, sha256_of
+from .folders import SHIPPED, SUFFIX, cards_by_name, cards_in, check_whole, find_model
+from .networks import make_network
 
-SHIPPED = Path(__file__).parent / "shipped"
-DEFAULT_MODEL = "t1-inpaint-32mm"
+DEFAULT_MODEL = "t1-evidence"
+WINDOW_MODEL = "t1-inpaint-32mm"  # the published method: what a wish for windows or for an engine means
 FAST_MODEL = "t1-inpaint-32mm-fast"  # three levels instead of four; R and R′ learned from it
 
 _SIZE = re.compile(r"-\d+(\.\d+)?mm(?=-|$)")  # of the window, in a model's name
@@ -32,26 +32,27 @@ def shipped_cards() -> list[Card]:
     return [read_card(path) for path in sorted(SHIPPED.glob("*.json"), key=lambda path: path.stem)]
 
 
-def find_model(name: str) -> Path:
-    """The safetensors file of a shipped model or of a path. Raises WeightsError with what there is."""
-    path = Path(name) if name.endswith(".safetensors") else SHIPPED / f"{name}.safetensors"
-    if not path.is_file():
-        known = ", ".join(card.name for card in shipped_cards()) or "none"
-        raise WeightsError(f"there is no model {name}; shipped are: {known}; or give the path of a .safetensors file.")
-    return path
+def model_for(model: str | None, *, wants_windows: bool) -> str:
+    """The model that was named; without a name the default, or, where windows are wanted, the published one."""
+    if model is not None:
+        return model
+    return WINDOW_MODEL if wants_windows else DEFAULT_MODEL
 
 
 def windows_of(name: str) -> dict[float, str]:
     """Window sizes in mm that a model has, ascending, and the name or path of the model for each.
 
-    Models in one folder whose names differ in `-<n>mm` only are one model with several sizes.
+    Models whose names differ in `-<n>mm` only are one model with several sizes; one network may have several.
+    Of a path, those in its folder.
     """
     path = find_model(name)
-    own = {read_card(path.with_suffix(".json")).window_mm: name}
+    own = dict.fromkeys(sorted(read_card(path.with_suffix(".json")).sizes_mm), name)
     if not _SIZE.search(path.stem):
         return own
-    family = [(card, other) for card, other in _cards_beside(path) if _familial(other) == _familial(path)]
-    others = {card.window_mm: str(other) if name.endswith(".safetensors") else other.stem for card, other in family}
+    by_path = name.endswith(SUFFIX)
+    near = cards_in(path.parent) if by_path else cards_by_name()
+    family = [(card, other) for card, other in near if _familial(other) == _familial(path)]
+    others = {size: str(other) if by_path else other.stem for card, other in reversed(family) for size in card.sizes_mm}
     return dict(sorted((others | own).items()))
 
 
@@ -60,6 +61,8 @@ def with_window(name: str, window_mm: float | None) -> str:
     if window_mm is None:
         return name
     sizes = windows_of(name)
+    if window_mm not in sizes and 0.0 in sizes:
+        raise SettingsError(f"the model {find_model(name).stem} looks at whole slices; leave the window away.")
     if window_mm not in sizes:
         there = ", ".join(f"{size:g}" for size in sizes)
         raise SettingsError(f"the model {find_model(name).stem} was trained for windows of {there} mm, not {window_mm:g} mm.")
@@ -68,19 +71,12 @@ def with_window(name: str, window_mm: float | None) -> str:
 
 def find_preview(name: str, card: Card) -> str | None:
     """The path of a dense predictor for the same scans, grid and windows, beside the model or shipped; None without one."""
-    for near in (find_model(name), SHIPPED / "any"):
-        for other, path in _cards_beside(near):
+    for near in (find_model(name).parent, SHIPPED):
+        for other, path in cards_in(near):
             same = (other.window_mm, other.modality, other.grid) == (card.window_mm, card.modality, card.grid)
             if other.method == "dense-loss-prediction" and same:
                 return str(path)
     return None
-
-
-def _cards_beside(path: Path) -> Iterator[tuple[Card, Path]]:
-    """Cards and weights in a model's folder; what is no model or is just being written is passed over."""
-    for other in sorted(path.parent.glob("*.safetensors")):
-        with suppress(WeightsError):
-            yield read_card(other.with_suffix(".json")), other
 
 
 def _familial(path: Path) -> str:
@@ -90,10 +86,8 @@ def _familial(path: Path) -> str:
 def load_model(name: str) -> tuple[nn.Module, Card]:
     """Network in evaluation mode, float32 on the CPU, and its card. Raises WeightsError."""
     path = find_model(name)
-    card = read_card(path.with_suffix(".json"))
-    if sha256_of(path) != card.sha256:
-        raise WeightsError(f"{path} is not the file its card describes (SHA-256 differs); install the model again.")
-    network = _network(card)
+    card = check_whole(path)
+    network = make_network(card)
     try:
         stored = load_file(path)
         network.load_state_dict({key: t.float() if t.is_floating_point() else t for key, t in stored.items()})
@@ -111,22 +105,6 @@ def load_generator(name: str) -> tuple[UNet, Card]:
     if card.method != "inpainting" or not isinstance(network, UNet):
         raise WeightsError(f"{card.name} is no generator (its method is {card.method}); name an inpainting model.")
     return network, card
-
-
-def _network(card: Card) -> nn.Module:
-    if card.method == "loss-prediction":
-        return LossPredictor()
-    if card.method == "fanogan-3d":
-        return _volume_gan(card)
-    return UNet(UNetSettings(width=card.width, depth=card.depth, max_width=card.max_width))
-
-
-def _volume_gan(card: Card) -> VolumeGan:
-    try:
-        field_mm = tuple(float(length) for length in card.network["field_mm"])
-        return VolumeGan(VolumeGanSettings(**{**card.network, "field_mm": field_mm}))
-    except (KeyError, TypeError, ValueError) as error:
-        raise WeightsError(f"the card of {card.name} describes no network of this version ({error}); update it.") from error
 
 
 def save_model(network: nn.Module, path: Path, make_card: Callable[[str], Card]) -> Card:
@@ -149,5 +127,6 @@ def write_card(card: Card, path: Path) -> None:
 
 
 def with_thresholds(card: Card, thresholds: dict[str, float], healthy: dict[str, object]) -> Card:
-    """The card after calibration on healthy scans."""
-    return replace(card, thresholds=thresholds, healthy_validation={**card.healthy_validation, **healthy})
+    """The card after calibration on healthy scans; the threshold from training scans stays."""
+    kept = {name: value for name, value in card.thresholds.items() if name == TRAINING_RESIDUALS}
+    return replace(card, thresholds={**thresholds, **kept}, healthy_validation={**card.healthy_validation, **healthy})

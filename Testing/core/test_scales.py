@@ -1,0 +1,140 @@
+"""Several scales together, the automatic scale, and the study of figure 6."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+from sklearn.metrics import calinski_harabasz_score
+
+import brain_inpaint_ad as ad
+from brain_inpaint_ad.errors import SettingsError
+from brain_inpaint_ad.evaluation.controls import overlaps
+from brain_inpaint_ad.evaluation.metrics import dice
+from brain_inpaint_ad.evaluation.pictures import draw_scales
+from brain_inpaint_ad.evaluation.scales import STUDIED, scale_study
+from brain_inpaint_ad.evaluation.tables import scales_table
+from brain_inpaint_ad.prepare import Prepared
+from brain_inpaint_ad.segmentation.recut import Recutter
+from brain_inpaint_ad.segmentation.regions import FINER
+from brain_inpaint_ad.segmentation.scale import SCALES, choose_scale, separation
+from brain_inpaint_ad.segmentation.select import Regions, SegmentSettings, select_anomalies
+from brain_inpaint_ad.volume import Grid, Volume
+
+SPACING = (3.0, 2.0, 2.0)
+TOGETHER, VOLUME = SegmentSettings(segmentation="scales"), SegmentSettings(segmentation="volume")
+
+
+@pytest.fixture(scope="module")
+def a_scan():
+    """Image, brain and heat."""
+    brain = np.zeros((9, 30, 26), bool)
+    brain[1:8, 4:27, 3:24] = True
+    smooth = gaussian_filter(np.random.default_rng(0).random(brain.shape), 1.5)
+    image = (smooth - smooth.min()) / np.ptp(smooth) * brain
+    heat = gaussian_filter(np.random.default_rng(1).random(brain.shape), 2) * brain
+    return image.astype(np.float32), brain, heat.astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def a_recutter(a_scan):
+    return Recutter(*a_scan, spacing=SPACING)
+
+
+def test_a_voxel_is_as_hot_as_its_regions_are_on_average_over_the_scales(a_scan, a_recutter):
+    inside = a_scan[1]
+    found = a_recutter.regions(TOGETHER)
+    cuts = [a_recutter.regions(replace(VOLUME, scale=75 * times)) for times in FINER]
+    expected = np.mean([cut.heat[cut.labels[inside]] for cut in cuts], axis=0)
+    np.testing.assert_allclose(found.heat[found.labels[inside]], expected, rtol=1e-9)
+    together = np.unique(np.stack([cut.labels[inside] for cut in cuts]), axis=1).shape[1]
+    assert sorted(np.unique(found.labels[inside])) == list(range(1, together + 1))
+    assert len(found.heat) == together + 1
+    assert found.heat[0] == 0
+    assert not found.labels[~inside].any()
+
+
+def test_of_several_scales_the_given_one_is_the_coarsest(a_scan, a_recutter):
+    whole = a_recutter.regions(TOGETHER).labels
+    for part in range(1, whole.max() + 1):
+        assert len(np.unique(a_recutter.regions(VOLUME).labels[whole == part])) == 1
+    assert a_recutter.regions(replace(TOGETHER, scale=300)).labels.max() != whole.max()
+
+
+def test_separation_is_the_index_of_calinski_and_harabasz(a_scan, a_recutter):
+    inside, heat = a_scan[1], a_scan[2]
+    for settings in (VOLUME, SegmentSettings(scale=20)):
+        regions = a_recutter.regions(settings)
+        known = calinski_harabasz_score(heat[inside].astype(float)[:, None], regions.labels[inside])
+        assert separation(regions, heat) == pytest.approx(known)
+
+
+@pytest.mark.parametrize("labels", [[0, 0, 0, 0], [1, 1, 1, 1], [1, 2, 3, 4]])
+def test_nothing_is_told_by_no_region_one_region_or_one_for_each_voxel(labels):
+    heat = np.arange(4.0)
+    count = max(labels)
+    regions = Regions(np.array(labels), np.append(0, heat[:count]), np.zeros(count + 1, int))
+    assert separation(regions, heat) == 0
+
+
+@pytest.mark.parametrize("octave", [1, 3])
+def test_the_automatic_scale_is_that_of_the_parts_that_differ_in_heat(a_scan, a_recutter, octave):
+    image, brain, _ = a_scan
+    parts = a_recutter.regions(replace(VOLUME, scale=SCALES[octave])).labels
+    rng = np.random.default_rng(3)
+    heat = np.where(brain, rng.permutation(parts.max() + 1)[parts] + 0.01 * rng.standard_normal(brain.shape), 0)
+    chosen = choose_scale(Recutter(image, brain, heat, spacing=SPACING), heat, VOLUME)
+    np.testing.assert_array_equal(a_recutter.regions(replace(VOLUME, scale=chosen)).labels, parts)
+
+
+def test_several_scales_have_no_automatic_one():
+    with pytest.raises(SettingsError, match="several scales by itself"):
+        replace(TOGETHER, auto_scale=True)
+    with pytest.raises(SettingsError, match="number or auto"):
+        ad.detect("scan.nii", scale="large")
+
+
+def test_detect_says_which_scale_the_heatmap_chose(a_phantom_scan, a_tiny_model, tmp_path, run_cli):
+    options = ("--model", a_tiny_model, "--rule", "paper", "--stride-mm", 8)
+    answer = run_cli("detect", a_phantom_scan, "--out", tmp_path / "out", *options, "--scale", "auto", "--recut")
+    assert answer.code == 0, answer.err
+    told = json.loads((tmp_path / "out" / "report.json").read_text())["segmentation"]
+    assert told["auto_scale"] is True
+    assert told["scale"] in SCALES
+    loaded = ad.load_recut(tmp_path / "out" / "recut.npz")
+    assert loaded.report["segmentation"] == told
+    settings = replace(loaded.settings, auto_scale=False)
+    assert told["scale"] == choose_scale(loaded.recutter, loaded.model_heatmap, settings)
+    by_hand = loaded.resegment(scale=told["scale"])
+    assert by_hand.report["segmentation"]["auto_scale"] is False
+    np.testing.assert_array_equal(by_hand.model_labelmap, loaded.model_labelmap)
+    assert loaded.resegment(min_volume_ml=1.0).settings.scale == told["scale"]
+    together = by_hand.resegment(segmentation="scales")
+    np.testing.assert_array_equal(together.cut_slice(12) > 0, together.model_labelmap[12] > 0)
+    assert run_cli("detect", a_phantom_scan, "--out", tmp_path / "b", *options, "--scale", "large").code == 2
+
+
+@pytest.mark.parametrize("segmentation", STUDIED)
+def test_the_study_holds_the_threshold_and_changes_the_scale(a_scan, a_recutter, segmentation):
+    image, brain, heat = a_scan
+    settings = SegmentSettings(segmentation=segmentation)
+    grid = Grid((26, 30, 9), (2.0, 2.0, 3.0), (0.0, 0.0, 0.0), (1.0, 0, 0, 0, 1, 0, 0, 0, 1))
+    volume = Volume(image, grid, "scan")
+    middle = a_recutter.regions(replace(settings, scale=SCALES[2]))
+    largest = overlaps(middle, brain).voxels.argmax() + 1
+    truth = middle.labels == largest
+    threshold = float(np.quantile(heat[brain], 0.8))
+    prepared = Prepared(volume, brain, volume, brain, "given", landmarks=(0.0, 0.1, 0.5, 0.9, 1.0))
+    study = scale_study(prepared, truth, heat, a_recutter, segmentation, threshold)
+    assert study["oracle"][2] == 1
+    for scale, found in zip(SCALES, study["dice"], strict=True):
+        regions = a_recutter.regions(replace(settings, scale=scale))
+        marked = select_anomalies(regions, settings, threshold=threshold, voxel_mm3=12.0) > 0
+        assert found == pytest.approx(dice(marked, truth), abs=1e-4)
+    assert study["auto"] in study["scale"]
+    row = {"dataset": "d", "split": "validation", "case": "a", "detector": "m"}
+    line = scales_table([{**row, "scores": {"anomalies": 0, "scales": study}}]).lines[0]
+    assert line[2] == f"{study['dice'][3]:.3f} ± 0.000"
+    assert line[-1] == f"{study['auto']:.0f} ± 0"
+    assert draw_scales({"m": {"a": study}}).startswith(b"\x89PNG")

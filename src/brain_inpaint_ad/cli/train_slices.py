@@ -1,0 +1,152 @@
+"""`brain-inpaint-ad train anogan`, `autoencoder`, `fanogan`: methods that rebuild whole slices."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..progress import Progress
+from .run import ProgressStyle
+from .train import app, run_alone
+
+Data = Annotated[Path, typer.Option(help="Folder of healthy NIfTI scans, with subjects.csv in it or above it.")]
+Out = Annotated[Path, typer.Option(help="Folder of the run: checkpoint, TensorBoard, pictures, weights.")]
+Iterations = Annotated[int, typer.Option(help="Batches of 8 to see in all.")]
+Minutes = Annotated[float | None, typer.Option(help="Stop after this time; --resume goes on.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in the folder.")]
+Subjects = Annotated[Path | None, typer.Option(help="CSV of scans and their split (train, validation, test).")]
+Seed = Annotated[int, typer.Option(help="Seed of weights, slices and noise.")]
+Name = Annotated[str | None, typer.Option(help="Name of the model in its card. [default: the folder's]")]
+Note = Annotated[str, typer.Option(help="Source and licence of the data, for the model's card.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Style = Annotated[ProgressStyle, typer.Option(help="bar, jsonl or none.")]
+
+
+@app.command()
+def anogan(
+    data: Data,
+    out: Out,
+    iterations: Iterations = 60_000,
+    max_minutes: Minutes = None,
+    resume: Resume = False,
+    subjects: Subjects = None,
+    seed: Seed = 0,
+    width: Annotated[int, typer.Option(help="Channels of the finest maps.")] = 16,
+    latent: Annotated[int, typer.Option(help="Length of the latent vector.")] = 64,
+    name: Name = None,
+    data_note: Note = "",
+    device: Device = "auto",
+    progress: Style = ProgressStyle.bar,
+) -> None:
+    """Train the GAN of AnoGAN (Schlegl 2017): healthy slices from noise."""
+
+    def work(report: Progress) -> int:
+        from ..training.anogan import AnoGanSettings, train
+
+        return train(
+            data,
+            out,
+            settings=AnoGanSettings(width=width, latent=latent, seed=seed),
+            iterations=iterations,
+            max_minutes=max_minutes,
+            resume=resume,
+            subjects=subjects,
+            device=device,
+            name=name,
+            data_note=data_note,
+            progress=report,
+        )
+
+    run_alone(work, out, progress)
+
+
+class Kind(StrEnum):
+    """Of autoencoders; see nets.autoencoder."""
+
+    dae = "dae"
+    sae_8 = "sae-8"
+    sae_16 = "sae-16"
+    sae_gan = "sae-gan"
+    dvae = "dvae"
+    svae = "svae"
+    anovaegan = "anovaegan"
+
+
+@app.command()
+def autoencoder(
+    data: Data,
+    out: Out,
+    kind: Annotated[Kind, typer.Option(help="d: dense, s: spatial z; v: variational; gan: adversarial.")] = Kind.anovaegan,
+    iterations: Iterations = 30_000,
+    max_minutes: Minutes = None,
+    resume: Resume = False,
+    subjects: Subjects = None,
+    seed: Seed = 0,
+    width: Annotated[int, typer.Option(help="Channels of the first maps.")] = 16,
+    name: Name = None,
+    data_note: Note = "",
+    device: Device = "auto",
+    progress: Style = ProgressStyle.bar,
+) -> None:
+    """Train an autoencoder of Baur 2018: healthy slices through a narrow z and back."""
+
+    def work(report: Progress) -> int:
+        from ..training.autoencoder import AutoencoderTraining, train
+
+        return train(
+            data,
+            out,
+            settings=AutoencoderTraining(kind=kind.value, width=width, seed=seed),
+            iterations=iterations,
+            max_minutes=max_minutes,
+            resume=resume,
+            subjects=subjects,
+            device=device,
+            name=name,
+            data_note=data_note,
+            progress=report,
+        )
+
+    run_alone(work, out, progress)
+
+
+@app.command()
+def fanogan(
+    data: Data,
+    out: Out,
+    iterations: Iterations = 30_000,
+    gan_iterations: Annotated[int, typer.Option(help="Of these the GAN's; the rest is the encoder's.")] = 20_000,
+    max_minutes: Minutes = None,
+    resume: Resume = False,
+    subjects: Subjects = None,
+    seed: Seed = 0,
+    width: Annotated[int, typer.Option(help="Channels of the finest maps.")] = 16,
+    latent: Annotated[int, typer.Option(help="Length of the latent vector.")] = 128,
+    name: Name = None,
+    data_note: Note = "",
+    device: Device = "auto",
+    progress: Style = ProgressStyle.bar,
+) -> None:
+    """Train f-AnoGAN (Schlegl 2019): a WGAN-GP, then an encoder into its latent space."""
+
+    def work(report: Progress) -> int:
+        from ..training.fanogan import FastGanSettings, train
+
+        return train(
+            data,
+            out,
+            settings=FastGanSettings(gan_iterations=gan_iterations, width=width, latent=latent, seed=seed),
+            iterations=iterations,
+            max_minutes=max_minutes,
+            resume=resume,
+            subjects=subjects,
+            device=device,
+            name=name,
+            data_note=data_note,
+            progress=report,
+        )
+
+    run_alone(work, out, progress)

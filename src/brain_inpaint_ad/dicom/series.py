@@ -1,0 +1,114 @@
+"""Which series of images a DICOM folder holds, and which of them is meant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.uid import UID
+
+from ..errors import FormatError, InputError, SettingsError
+from ..io import MIN_SLICES
+from ..progress import Progress, silent
+from . import files_below, is_dicom
+
+_NO_SCANS = ("SEG", "RTDOSE", "PR", "KO", "SR")  # they may have rows and columns, and show no anatomy
+_MOST_LISTED = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Images that were taken together. headers: all but the pixels, each with its file."""
+
+    uid: str
+    number: str
+    description: str
+    modality: str
+    headers: tuple[tuple[Dataset, Path], ...]
+
+    @property
+    def images(self) -> int:
+        """Slices, those of multi-frame files counted one by one."""
+        return sum(int(header.get("NumberOfFrames") or 1) for header, _ in self.headers)
+
+
+def list_series(path: Path, *, progress: Progress = silent) -> list[Series]:
+    """Series of images in a file or below a folder, by number. Raises FormatError for a DICOM file that cannot be read."""
+    files = [file for file in files_below(path) if is_dicom(file)] if path.is_dir() else [path]
+    found: dict[str, list[tuple[Dataset, Path]]] = {}
+    for done, file in enumerate(files):
+        progress(done / len(files), "reading DICOM headers")
+        header = _read_header(file)
+        if _is_image(header, file):
+            found.setdefault(str(header.get("SeriesInstanceUID", "")), []).append((header, file))
+    return sorted((_series(uid, headers) for uid, headers in found.items()), key=_order)
+
+
+def choose_series(listed: list[Series], wanted: str | None, path: Path) -> Series:
+    """The one that is wanted, or the only one, or the only one with enough slices to show a brain.
+
+    wanted: a series' number or UID. Raises SettingsError with the series there are.
+    """
+    if not listed:
+        raise InputError(f"{path} holds DICOM files, but no images; give the folder of the scan's series.")
+    if wanted is not None:
+        meant = [series for series in listed if wanted in (series.number, series.uid)]
+    else:
+        meant = listed if len(listed) == 1 else [series for series in listed if series.images >= MIN_SLICES]
+    if len(meant) == 1:
+        return meant[0]
+    told = "; ".join(_in_words(series, meant) for series in (meant or listed)[:_MOST_LISTED])
+    more = len(meant or listed) - _MOST_LISTED
+    told += f"; {more} more, see: brain-inpaint-ad series {path}" if more > 0 else ""
+    if wanted is not None and not meant:
+        raise SettingsError(f"{path} has no series {wanted}; it holds {told}.")
+    raise SettingsError(f"{path} holds several series ({told}); choose one with --series.")
+
+
+def _read_header(file: Path) -> Dataset:
+    try:
+        header = pydicom.dcmread(file, stop_before_pixels=True)
+        for name in ("Rows", "Columns", "NumberOfFrames", "SeriesNumber"):  # parsed now, where damage is told apart
+            int(header.get(name) or 0)
+        return header
+    except OSError as error:
+        raise FormatError(f"{file} may not be read ({error.strerror}); check its permissions.") from error
+    except Exception as error:  # damage shows as many different types
+        raise FormatError(f"{file} is a damaged DICOM file ({type(error).__name__}); copy or export it again.") from error
+
+
+def _is_image(header: Dataset, file: Path) -> bool:
+    """Raises FormatError for an image that was cut before its size: it would be missing from its series without a word."""
+    if str(header.get("Modality", "")) in _NO_SCANS:
+        return False
+    if "Rows" not in header and _should_be_image(header):
+        raise FormatError(f"{file} is a damaged DICOM file (it does not say how large its image is); copy or export it again.")
+    return "Rows" in header
+
+
+def _should_be_image(header: Dataset) -> bool:
+    """By its kind, which is told first; not when that is a vendor's own or another one that DICOM knows."""
+    meta = getattr(header, "file_meta", Dataset())
+    kind = UID(str(meta.get("MediaStorageSOPClassUID") or header.get("SOPClassUID") or ""))
+    is_known = kind.name != kind
+    return "Image Storage" in kind.name or not kind or (kind.startswith("1.2.840.10008.") and not is_known)
+
+
+def _series(uid: str, headers: list[tuple[Dataset, Path]]) -> Series:
+    first = headers[0][0]
+    number, description, modality = (
+        str(first.get(name, "") or "") for name in ("SeriesNumber", "SeriesDescription", "Modality")
+    )
+    return Series(uid, number, description, modality, tuple(headers))
+
+
+def _order(series: Series) -> tuple[int, str]:
+    return int(series.number or 0), series.uid
+
+
+def _in_words(series: Series, others: list[Series]) -> str:
+    unique = bool(series.number) and sum(other.number == series.number for other in others) <= 1
+    name = f"{series.number if unique else series.uid}: {series.description or 'no description'}"
+    return f"{name}, {series.images} image{'s' if series.images > 1 else ''}"

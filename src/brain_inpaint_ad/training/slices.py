@@ -1,0 +1,179 @@
+"""What methods that rebuild whole slices share when they are trained: GANs and autoencoders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..devices import pick_device
+from ..prepare import GridSettings
+from ..progress import Progress, part_of, silent
+from ..segmentation.residual import TRAINING_RESIDUALS
+from ..weights.card import Card
+from ..weights.store import save_model
+from . import loop
+from .data import Slices, draw_batch, find_subjects
+from .run import load_splits, run_folder, save_picture, tensorboard, training_facts, write_record
+
+MODEL = "model.safetensors"
+_VALIDATION_SEED = 20201
+_SHOWN = 8  # validation slices in the picture
+
+
+@dataclass(frozen=True, kw_only=True)
+class SliceSettings:
+    """What every method has; its own settings come on top."""
+
+    spacing_mm: float = 2.0
+    batch: int = 8  # Baur 2018, and Nguyen 2020 for AnoGAN
+    seed: int = 0
+
+    @property
+    def grid(self) -> GridSettings:
+        """The papers' field of 256 × 192 mm at this spacing."""
+        return GridSettings.at(self.spacing_mm)
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """What methods differ in.
+
+    name: the card's method; network: the card's settings of `model`, which is what will be saved; step: one update from
+    slices (batch, 1, rows, columns), gives losses to log; inspect: figures on validation slices of that shape, and pictures of
+    their shape to show, one row of the mosaic each; rebuild: x̂ of slices (n, rows, columns), by the model in evaluation mode;
+    sampled: training slices to take the residual threshold from.
+    """
+
+    name: str
+    description: str
+    settings: SliceSettings
+    network: dict[str, Any]
+    model: nn.Module
+    nets: dict[str, nn.Module]
+    optimisers: dict[str, torch.optim.Optimizer]
+    step: Callable[[Tensor, torch.Generator], dict[str, Tensor]]
+    inspect: Callable[[Tensor], tuple[dict[str, float], list[Tensor]]]
+    rebuild: Callable[[Tensor], Tensor]
+    sampled: int = 1_000
+
+
+def train_on_slices(
+    data: Path,
+    out: Path,
+    make: Callable[[torch.device], Method],
+    *,
+    iterations: int,
+    max_minutes: float | None = None,
+    resume: bool = False,
+    subjects: Path | None = None,
+    device: str = "auto",
+    name: str | None = None,
+    data_note: str = "",
+    progress: Progress = silent,
+) -> int:
+    """Train what `make` makes on the scans below `data`; everything lands in the folder `out`. Returns iterations done.
+
+    The weights with their card are `model.safetensors` and `model.json`; other arguments as for `inpainting.train`.
+    Raises TrainingError, InputError or SettingsError with what to do.
+    """
+    where = pick_device(device)
+    method = make(where)
+    settings = asdict(method.settings)
+    limits = loop.LoopSettings(iterations=iterations, seed=method.settings.seed, max_minutes=max_minutes)
+    listed = find_subjects(data, subjects)
+    out = run_folder(out, resume=resume)
+    stored = {**settings, "subjects": {subject.name: subject.split for subject in listed}}
+    state = loop.State(method.nets, method.optimisers, stored)
+    if resume:
+        loop.load(state, out / loop.CHECKPOINT)  # refused now rather than after every scan was prepared
+    grid = method.settings.grid
+    train_slices, validation = load_splits(listed, out / "prepared", grid, progress=part_of(progress, 0, 0.1))
+    write_record(out, settings, listed)
+
+    def step(rng: torch.Generator) -> dict[str, Tensor]:
+        image, _ = draw_batch(train_slices, method.settings.batch, rng)
+        return method.step(image.to(where), rng)
+
+    with closing(tensorboard(out)) as board:
+        inspect = _inspector(method, validation, where, board=board, folder=out)
+        done = loop.run(state, step, limits, folder=out, logger=board, inspect=inspect, progress=part_of(progress, 0.1, 1))
+        figures = inspect(done)
+    thresholds = {TRAINING_RESIDUALS: round(_residual_percentile(method, train_slices, where), 6)}
+    facts = training_facts(settings, listed, iterations=done, note=data_note)
+    save_model(
+        method.model,
+        out / MODEL,
+        lambda digest: replace(
+            _card(method, name or out.name), training=facts, thresholds=thresholds, healthy_validation=figures, sha256=digest
+        ),
+    )
+    return done
+
+
+def make_seeded(seed: int, make: Callable[[], nn.Module], device: torch.device) -> nn.Module:
+    """A freshly initialised network; equal seeds give equal weights, whatever else uses random numbers."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = make()
+    return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def _inspector(
+    method: Method, validation: Slices, device: torch.device, *, board: Any, folder: Path
+) -> Callable[[int], dict[str, float]]:
+    """Validation figures and a picture, always from the same 64 slices."""
+    picked = torch.randperm(len(validation), generator=torch.Generator().manual_seed(_VALIDATION_SEED))[:64]
+    image = validation.images[picked].float()[:, None].to(device)
+
+    def inspect(iteration: int) -> dict[str, float]:
+        figures, rows = method.inspect(image)
+        for tag, value in figures.items():
+            board.add_scalar(f"validation/{tag}", value, iteration)
+        strips = [torch.cat(list(row[:_SHOWN, 0].float().cpu()), dim=1) for row in rows]
+        picture = torch.cat(strips, dim=0).clamp(0, 1).numpy()
+        board.add_image("validation/samples", picture, iteration, dataformats="HW")
+        save_picture(picture, folder / "samples.png")
+        return {tag: round(value, 4) for tag, value in figures.items()}
+
+    return inspect
+
+
+def _residual_percentile(method: Method, slices: Slices, device: torch.device, *, percent: float = 98.0) -> float:
+    """Of |x − x̂| over the brain voxels of training slices drawn at random (Baur 2018, "Postprocessing")."""
+    method.model.eval()
+    picked = torch.randperm(len(slices), generator=torch.Generator().manual_seed(_VALIDATION_SEED))[: method.sampled]
+    image = slices.images[picked].float().to(device)
+    residuals = (method.rebuild(image) - image).abs().cpu()[slices.brain[picked]]
+    return float(np.percentile(residuals.numpy(), percent))
+
+
+def _card(method: Method, name: str) -> Card:
+    """But for what is known at the end only."""
+    grid = method.settings.grid
+    return Card(
+        name=name,
+        description=method.description,
+        method=method.name,
+        modality="T1",
+        window_mm=0.0,
+        width=0,
+        depth=0,
+        max_width=None,
+        spacing_mm=grid.spacing_mm,
+        rows=grid.rows,
+        columns=grid.columns,
+        minmax="slice",
+        preprocessing="brain mask, N4, world-axial grid, percentiles 1/50/99 to 0.10/0.62/0.95, 0 outside the brain",
+        training={},
+        thresholds={},
+        healthy_validation={},
+        sha256="",
+        network=method.network,
+    )

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ..files import only_run_in
 from ..progress import Progress
 from .run import ProgressStyle, run
 from .train import SAVE_PATIENCE_S, app
@@ -61,21 +62,22 @@ def fanogan_3d(
         from ..training.volume_gan import VolumeGanTraining
 
         network = VolumeGanSettings(size=size, width=width, latent=latent)
-        return train(
-            data,
-            out,
-            settings=VolumeGanTraining(network=network, modality=modality.value, seed=seed),
-            step=step.value,
-            iterations={"gan": gan_iterations, "encoder": encoder_iterations, "refine": refine_iterations},
-            max_minutes=max_minutes,
-            resume=resume,
-            subjects=subjects,
-            template=template,
-            device=device,
-            name=name,
-            data_note=data_note,
-            progress=report,
-        )
+        with only_run_in(out):
+            return train(
+                data,
+                out,
+                settings=VolumeGanTraining(network=network, modality=modality.value, seed=seed),
+                step=step.value,
+                iterations={"gan": gan_iterations, "encoder": encoder_iterations, "refine": refine_iterations},
+                max_minutes=max_minutes,
+                resume=resume,
+                subjects=subjects,
+                template=template,
+                device=device,
+                name=name,
+                data_note=data_note,
+                progress=report,
+            )
 
     done = run(work, progress, patience_s=SAVE_PATIENCE_S)
     if progress is not ProgressStyle.jsonl:

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -12,8 +12,9 @@ import torch
 
 import brain_inpaint_ad as ad
 from brain_inpaint_ad.detectors.cube import cube_grid, from_cube, to_cube
+from brain_inpaint_ad.detectors.quality import MEANING, OK, QualityNorm, image_measures
 from brain_inpaint_ad.detectors.register import carry
-from brain_inpaint_ad.detectors.whole_scan import GOOD, WHOLE_SCAN, ScanNorm
+from brain_inpaint_ad.detectors.whole_scan import WHOLE_SCAN, ScanNorm
 from brain_inpaint_ad.nets.volume_gan import VolumeGan, VolumeGanSettings
 from brain_inpaint_ad.phantom import PhantomSettings, make_phantom
 from brain_inpaint_ad.pipeline import load_detector
@@ -24,7 +25,8 @@ from brain_inpaint_ad.weights.card import Card
 from brain_inpaint_ad.weights.store import save_model
 
 SETTINGS = VolumeGanSettings(size=32, width=2, latent=3, field_mm=(160.0, 192.0, 160.0))
-NORM = {"scores": [0.1, 0.2, 0.3, 0.4], "abnormal_from": 0.35, "least_match": 0.5, "least_cover": 0.5, "most_background": 0.9}
+QUALITY = QualityNorm(dict.fromkeys(MEANING, -1.0), dict.fromkeys(MEANING, 0.1))
+NORM = {"scores": [0.1, 0.2, 0.3, 0.4], "abnormal_from": 0.35, "quality": QUALITY.to_json()}
 SCORED = ["scan", "score", "percentile", "abnormal", "quality"]
 
 
@@ -113,21 +115,44 @@ def test_a_map_comes_back_from_the_cube_to_where_it_was_seen(a_brain, a_template
 
 
 def test_the_verdict_stands_among_the_healthy_scores():
-    norm = ScanNorm((0.1, 0.2, 0.3, 0.4), 0.35, 0.5, 0.5, 0.9)
+    norm = ScanNorm((0.1, 0.2, 0.3, 0.4), 0.35, QUALITY)
     assert [norm.percentile(score) for score in (0.05, 0.25, 0.4, 1.0)] == [0, 50, 75, 100]
 
 
-@pytest.mark.parametrize(
-    ("match", "cover", "background", "said"),
-    [
-        (0.9, 0.9, 0.1, GOOD),
-        (0.4, 0.9, 0.1, "does not fit the template"),
-        (0.9, 0.4, 0.1, "brain incomplete"),
-        (0.9, 0.9, 1.0, "unusual all over"),
-    ],
-)
-def test_a_scan_in_doubt_is_told_from_one_with_a_lesion(match, cover, background, said):
-    assert ScanNorm((0.1, 0.2), 0.15, 0.5, 0.5, 0.9).doubt(match, cover, background) == said
+def test_a_measure_beyond_its_limit_is_named_by_what_it_means():
+    healthy = dict.fromkeys(MEANING, 0.1)
+    assert QUALITY.words(healthy) == OK
+    assert QUALITY.doubt(healthy) == pytest.approx(0, abs=1e-9)
+    for name, complaint in MEANING.items():
+        for text, way in ((complaint.large, 1), (complaint.small, -1)):
+            spoilt, nearly = (healthy | {name: 10 ** (-1 + way * 0.1 * complaint.limit * share)} for share in (1.01, 0.99))
+            assert QUALITY.words(spoilt) == (text or OK)
+            assert QUALITY.words(nearly) == OK
+            assert QUALITY.doubt(spoilt) == pytest.approx(1.01 if text else 0, abs=1e-9)
+    assert QUALITY.deviations({"noise": 1.0}) == {"noise": pytest.approx(10)}
+
+
+def test_causes_speak_before_their_consequences():
+    gaps = dict.fromkeys(MEANING, 0.1) | {"misfit": 10.0, "steps": 1.0}
+    assert QUALITY.words(gaps) == MEANING["steps"].large
+
+
+def test_what_spoils_a_brain_moves_its_own_measure(a_brain):
+    clean = image_measures(a_brain)
+    image, brain = a_brain.image.array, a_brain.brain
+    rng = np.random.default_rng(0)
+    noisy = np.where(brain, image + 0.1 * rng.normal(size=image.shape), 0).astype(np.float32)
+    gap = image.copy()
+    gap[image.shape[0] // 2] *= 0.3
+    doubled = (image + np.roll(image, 4, axis=1)) / 2
+    spoilt = {
+        name: image_measures(replace(a_brain, image=a_brain.image.with_array(np.where(brain, array, 0).astype(np.float32))))
+        for name, array in (("noise", noisy), ("steps", gap), ("edges", doubled))
+    }
+    assert spoilt["noise"]["noise"] > 1.5 * clean["noise"]
+    assert spoilt["steps"]["steps"] > 2 * clean["steps"]
+    assert spoilt["edges"]["edges"] < 0.92 * clean["edges"]
+    assert spoilt["noise"]["edges"] < 0.9 * clean["edges"]
 
 
 def test_score_prints_and_writes_one_line_per_scan(run_cli, a_phantom_scan, a_coarse_scan, a_scan_model, tmp_path):
@@ -182,7 +207,7 @@ def test_detect_reports_the_score_and_warns_of_a_scan_in_doubt(a_phantom_scan, a
     assert told["healthy_scores"] == tuple(NORM["scores"])
     assert result.model_heatmap[result.prepared.brain].max() > 0
     assert (result.model_heatmap[~result.prepared.brain] == 0).all()
-    assert ("quality problem" in caplog.text) == (told["quality"] != GOOD)
+    assert ("quality problem" in caplog.text) == (told["quality"] != OK)
 
 
 def test_a_reconstruction_of_the_whole_scan_lies_on_its_grid(a_phantom_scan, a_scan_model):

@@ -109,13 +109,13 @@ def test_accuracy_counts_scans_of_both_kinds():
     assert (operation.accuracy, operation.recall, operation.specificity) == (4 / 6, 0.5, 0.75)
 
 
-def test_the_limits_of_quality_are_three_deviations_of_the_clean_scans():
-    trials = [a_trial(f"s{n}", CLEAN, n, match=0.9 + 0.01 * n, background=0.1 * n) for n in range(3)]
-    trials += [a_trial("s0", LESIONS[0], 10.0, match=0.0)]
+def test_the_norm_of_quality_is_that_of_the_clean_scans_logarithms():
+    trials = [a_trial(f"s{n}", CLEAN, n, noise=10.0 ** (n - 2)) for n in range(3)]
+    trials += [a_trial("s0", LESIONS[0], 10.0, noise=1000.0)]
     norm = norm_of(trials)
     assert norm.scores == (0, 1, 2)
-    assert norm.least_match == pytest.approx(0.91 - 3 * 0.01)
-    assert norm.most_background == pytest.approx(0.1 + 3 * 0.1)
+    assert (norm.quality.mean["noise"], norm.quality.spread["noise"]) == (-1, 1)
+    assert (norm.quality.mean["steps"], norm.quality.spread["steps"]) == (pytest.approx(np.log10(0.5), abs=1e-5), 0.001)
     assert 2 < norm.abnormal_from <= 10
 
 

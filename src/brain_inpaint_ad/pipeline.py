@@ -21,7 +21,8 @@ from . import __version__
 from .detectors import ModelDetector, Rebuilder
 from .detectors.inpainting import InpaintingDetector
 from .detectors.load import STRIDE_MM, load_detector
-from .detectors.whole_scan import GOOD, WHOLE_SCAN, Judgement, ScanNorm, WholeScanDetector
+from .detectors.quality import OK, image_measures
+from .detectors.whole_scan import WHOLE_SCAN, Judgement, ScanNorm, WholeScanDetector, shipped_quality
 from .dicom import open_scan
 from .errors import Cancelled, FitError, SettingsError, WeightsError
 from .heatmap.incremental import MEMORY_MB
@@ -41,6 +42,7 @@ from .weights.card import Card
 from .weights.store import DEFAULT_MODEL, WINDOW_MODEL, find_preview, model_for
 
 _LOG = logging.getLogger(__name__)
+NOT_JUDGED = "not judged"  # the quality of a scan that no healthy measures are known for
 PREVIEW_READY = "preview ready"  # the stage at which other programs may fetch it
 
 
@@ -150,7 +152,9 @@ def detect(
             on_preview(first)
             progress(begun, PREVIEW_READY)
     try:
-        return _find(detector, prepared, settings, thresholds, clock, part_of(progress, begun, 1.0), reconstruct=reconstruct)
+        return _told(
+            _find(detector, prepared, settings, thresholds, clock, part_of(progress, begun, 1.0), reconstruct=reconstruct)
+        )
     except FitError as error:
         if model != DEFAULT_MODEL:
             raise
@@ -164,6 +168,14 @@ def detect(
     _LOG.warning("%s; %s was used instead.", reason.partition(":")[0], WINDOW_MODEL)
     result = _find(detector, prepared, settings, thresholds, clock, part_of(progress, begun, 1.0), reconstruct=reconstruct)
     result.report["model"]["instead_of"] = {"name": DEFAULT_MODEL, "reason": reason}
+    return _told(result)
+
+
+def _told(result: Result) -> Result:
+    """A scan whose quality is in doubt is warned of."""
+    quality = result.report["quality"]
+    if quality not in (OK, NOT_JUDGED):
+        _LOG.warning("%s looks like a quality problem rather than a lesion: %s.", result.report["scan"], quality)
     return result
 
 
@@ -187,12 +199,12 @@ def _find(
 ) -> Result:
     """From a prepared scan to its anomalies."""
     heating, reconstruction = part_of(progress, 0.0, 0.94), None
-    told: dict[str, Any] = {}
+    told = {"quality": _quality(prepared, detector.card)}
     with clock.stage("heatmap"):
         if isinstance(detector, WholeScanDetector):
             judgement = detector.judge(prepared, progress=heating)
             heat, expected = detector.maps(judgement, prepared)
-            told = _scan_score(detector, judgement, prepared.scan.name)
+            told |= _scan_score(detector, judgement)
         elif reconstruct and isinstance(detector, Rebuilder):
             heat, expected = detector.explained(prepared, progress=heating)
         else:
@@ -214,15 +226,20 @@ def _find(
     return result
 
 
-def _scan_score(detector: WholeScanDetector, judgement: Judgement, name: str) -> dict[str, Any]:
-    """The verdict on the whole scan for the report, with the healthy scores it stands among; a scan in doubt is warned of."""
+def _quality(prepared: Prepared, card: Card) -> str:
+    """What the image alone tells, see `quality.OF_THE_IMAGE`: for models that judge no whole scans."""
+    norm = shipped_quality(card)
+    return NOT_JUDGED if norm is None else norm.words(image_measures(prepared))
+
+
+def _scan_score(detector: WholeScanDetector, judgement: Judgement) -> dict[str, Any]:
+    """The verdict on the whole scan for the report, with the healthy scores it stands among."""
     if WHOLE_SCAN not in detector.card.healthy_validation:
         return {}
-    verdict = detector.verdict(judgement)
-    if verdict.quality != GOOD:
-        _LOG.warning("%s looks like a quality problem rather than a lesion: %s.", Path(name).name, verdict.quality)
-    norm = ScanNorm.from_card(detector.card)
-    return {"scan_score": {**asdict(verdict), "healthy_scores": norm.scores, "abnormal_from": norm.abnormal_from}}
+    verdict, norm = detector.verdict(judgement), ScanNorm.from_card(detector.card)
+    measures = {measure: round(deviation, 1) for measure, deviation in norm.quality.deviations(judgement.measures).items()}
+    others = {"quality_deviations": measures, "healthy_scores": norm.scores, "abnormal_from": norm.abnormal_from}
+    return {"quality": verdict.quality, "scan_score": {**asdict(verdict), **others}}
 
 
 def _check_rebuilds(detector: ModelDetector) -> None:

@@ -11,17 +11,18 @@ from pathlib import Path
 
 from .detectors.whole_scan import ScanNorm, Verdict, WholeScanDetector
 from .devices import pick_device
+from .dicom import open_scan
 from .errors import InputError, OutputError, WeightsError
 from .files import write_atomically
-from .io import read_labels, read_scan
+from .io import read_labels
+from .memory import memory_bound
 from .nets.volume_gan import VolumeGan
 from .prepare.kinds import prepare_as
 from .prepare.modality import check_t1
 from .progress import Progress, part_of, silent
 from .volume import Volume
-from .weights.store import load_model
+from .weights.store import SCORE_MODEL, load_model
 
-SCORE_MODEL = "t1-fanogan-3d"
 COLUMNS = ("scan", "score", "percentile", "abnormal", "quality")
 
 
@@ -52,8 +53,8 @@ def score(
 ) -> list[ScanScore]:
     """How far each scan as a whole is from what the model knows of healthy brains (Simarro 2020, equation 6).
 
-    mask: brain mask, for a single scan. A single scan that cannot be used raises as `detect` does; of several, each that
-    cannot is named in its row. Raises WeightsError when the model is missing or not calibrated.
+    scans: as for `detect`; mask: brain mask, for a single scan. A single scan that cannot be used raises as `detect` does;
+    of several, each that cannot is named in its row. Raises WeightsError when the model is missing or not calibrated.
     """
     if mask is not None and len(scans) != 1:
         raise InputError("a brain mask belongs to one scan; score scans with masks one by one.")
@@ -97,7 +98,7 @@ def write_scores(rows: Iterable[ScanScore], path: Path) -> None:
 def _judged(
     detector: WholeScanDetector, scan: str | os.PathLike[str] | Volume, mask: Volume | None, progress: Progress
 ) -> Verdict:
-    volume = scan if isinstance(scan, Volume) else read_scan(scan)
+    volume = scan if isinstance(scan, Volume) else open_scan(scan, bound=memory_bound(None))
     card = detector.card
     use_gpu = detector.device.type == "cuda"
     prepared = prepare_as(

@@ -17,7 +17,7 @@ def evaluate_scans(
     out: Annotated[Path, typer.Option(help="Folder for table.md, rows.json and scores.png; a run that was cut goes on.")],
     model: Annotated[
         str, typer.Option(help="A fanogan-3d model's name or the path of its .safetensors file.")
-    ] = "t1-fanogan-3d",
+    ] = "t1-fanogan3d",
     split: Annotated[str, typer.Option(help="validation, or test: once, at the end.")] = "validation",
     scans: Annotated[int | None, typer.Option(min=2, help="How many healthy scans to put lesions into and to spoil.")] = None,
     kinds: Annotated[str, typer.Option(help="Lesions and corruptions by name, separated by commas; all.")] = "all",

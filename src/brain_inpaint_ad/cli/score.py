@@ -15,11 +15,14 @@ if TYPE_CHECKING:
 
 
 def score(
-    scans: Annotated[list[Path], typer.Argument(help="Brain scans: NIfTI, NRRD or MHA.", readable=False)],
+    scans: Annotated[
+        list[Path],
+        typer.Argument(help="Brain scans: NIfTI, NRRD, MHA or DICOM folders; whole heads or brain only.", readable=False),
+    ],
     out: Annotated[Path | None, typer.Option(help="Also write the table to this CSV file.", readable=False)] = None,
     model: Annotated[
         str, typer.Option(help="A fanogan-3d model's name or the path of its .safetensors file.")
-    ] = "t1-fanogan-3d",
+    ] = "t1-fanogan3d",
     mask: Annotated[Path | None, typer.Option(help="Brain mask on the scan's grid, for a single scan.", readable=False)] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     progress: Annotated[ProgressStyle, typer.Option(help="bar, jsonl or none.")] = ProgressStyle.bar,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 
+from ..errors import FitError
 from ..prepare import Prepared
 from ..prepare.grid import smoothed_for
 from ..progress import Progress, silent
@@ -81,9 +82,12 @@ def to_cube(image: Volume, brain: Array, template: Volume, *, transform: sitk.Tr
     """Register, smooth, resample linearly, bring to [−1, 1] (paper, preprocessing steps 1, 4 to 7; the rest is `prepare`).
 
     image: prepared, in [0, 1], 0 outside `brain` (bool, the same shape); template: as `on_cube` gives it;
-    transform: from its points to the image's, where it is known already.
+    transform: from its points to the image's, where it is known already. Raises FitError when they cannot be registered.
     """
-    transform = transform or register(template, image)
+    try:
+        transform = transform or register(template, image)
+    except RuntimeError as error:  # ITK's only kind
+        raise FitError(f"{image.name} cannot be laid over the template: check its orientation and brain mask.") from error
     smooth = image.with_array(smoothed_for(image, template.grid))
     values = np.clip(carry(smooth, template.grid, transform), 0, 1)
     share = carry(image.with_array(brain), template.grid, transform)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,17 +15,19 @@ from ..nets.volume_gan import VolumeGan, encoder_losses
 from ..prepare import Prepared
 from ..progress import Progress, silent
 from ..volume import Array, Volume
-from ..weights.card import Card
+from ..weights.card import Card, read_card
+from ..weights.folders import SHIPPED
+from ..weights.store import SCORE_MODEL
 from .cube import Cube, cube_grid, from_cube, to_cube
+from .quality import QualityNorm, image_measures
 
 WHOLE_SCAN = "whole_scan"  # of Card.healthy_validation: what `ScanNorm.from_card` reads
-GOOD = "good"
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """score: L_img + κ L_feat (equation 6), of the parts image and features; expected: what the model would have expected,
-    float32 (size, size, size) in [−1, 1]; background: median of |x − x̂| / 2 in the brain, which no lesion moves much.
+    float32 (size, size, size) in [−1, 1]; measures: of the scan's quality, see `quality.MEANING`.
     """
 
     cube: Cube
@@ -32,7 +35,7 @@ class Judgement:
     image: float
     features: float
     expected: Array
-    background: float
+    measures: Mapping[str, float]
 
     @property
     def error(self) -> Array:
@@ -42,45 +45,42 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True)
 class ScanNorm:
-    """What healthy validation scans show.
-
-    scores: of them, ascending; abnormal_from: the Youden point; least_match, least_cover, most_background: see Judgement and
-    Cube; beyond one of these the scan itself is in doubt.
-    """
+    """What healthy validation scans show. scores: of them, ascending; abnormal_from: the Youden point."""
 
     scores: tuple[float, ...]
     abnormal_from: float
-    least_match: float
-    least_cover: float
-    most_background: float
+    quality: QualityNorm
 
     @classmethod
     def from_card(cls, card: Card) -> ScanNorm:
         """Raises WeightsError when the model was not calibrated for scores."""
         try:
             stored: dict[str, Any] = card.healthy_validation[WHOLE_SCAN]
-            numbers = [float(stored[name]) for name in ("abnormal_from", "least_match", "least_cover", "most_background")]
-            return cls(tuple(sorted(float(score) for score in stored["scores"])), *numbers)
-        except (KeyError, TypeError, ValueError) as error:
+            scores = tuple(sorted(float(score) for score in stored["scores"]))
+            return cls(scores, float(stored["abnormal_from"]), QualityNorm.from_json(stored["quality"]))
+        except (KeyError, TypeError, ValueError, WeightsError) as error:
             raise WeightsError(
                 f"{card.name} has no healthy scores to compare with; run brain-inpaint-ad evaluate-scans --calibrate."
             ) from error
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON, for the card."""
+        return {"scores": list(self.scores), "abnormal_from": self.abnormal_from, "quality": self.quality.to_json()}
 
     def percentile(self, score: float) -> float:
         """Share of the healthy scans with a lower score, 0 to 100."""
         return 100 * float(np.mean(np.asarray(self.scores) < score))
 
-    def quality(self, judgement: Judgement) -> str:
-        """GOOD, or what is wrong with the whole scan rather than with one place of it."""
-        return self.doubt(judgement.cube.match, judgement.cube.cover, judgement.background)
 
-    def doubt(self, match: float, cover: float, background: float) -> str:
-        """`quality`, from the three measures alone."""
-        if match < self.least_match:
-            return "does not fit the template"
-        if cover < self.least_cover:
-            return "brain incomplete"
-        return "unusual all over" if background > self.most_background else GOOD
+def shipped_quality(card: Card) -> QualityNorm | None:
+    """Of scans prepared as this model's are, from the card of the shipped whole-scan model; None without one."""
+    path = SHIPPED / f"{SCORE_MODEL}.json"
+    if not path.is_file():
+        return None
+    shipped = read_card(path)
+    if (shipped.modality, shipped.grid) != (card.modality, card.grid) or WHOLE_SCAN not in shipped.healthy_validation:
+        return None
+    return ScanNorm.from_card(shipped).quality
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +136,9 @@ class WholeScanDetector:
         progress(0.0, "registering the brain")
         cube = to_cube(prepared.image, prepared.brain, self.template)
         progress(0.8, "rebuilding the brain")
-        return self.judge_cube(cube)
+        return self.judge_cube(cube, prepared)
 
-    def judge_cube(self, cube: Cube) -> Judgement:
+    def judge_cube(self, cube: Cube, prepared: Prepared) -> Judgement:
         """Of a scan that is registered already."""
         volume = torch.from_numpy(cube.values)[None, None].to(self.device)
         with torch.inference_mode(), autocast(self.device):
@@ -146,15 +146,21 @@ class WholeScanDetector:
             image, features = (float(loss[0]) for loss in encoder_losses(self.network, volume, rebuilt))
         expected = rebuilt[0, 0].float().cpu().numpy()
         error = np.abs(cube.values - expected) / 2
-        background = float(np.median(error[cube.brain])) if cube.brain.any() else float("inf")
+        measures = {
+            "misfit": 1 - cube.match,
+            "uncovered": 1 - cube.cover,
+            **image_measures(prepared),
+            # the median of the error, which no lesion moves much
+            "error": float(np.median(error[cube.brain])) if cube.brain.any() else 1.0,
+        }
         score = image + self.network.settings.feature_weight * features
-        return Judgement(cube, score, image, features, expected, background)
+        return Judgement(cube, score, image, features, expected, measures)
 
     def verdict(self, judgement: Judgement) -> Verdict:
         """Among healthy scans. Raises WeightsError when the model was not calibrated for scores."""
         norm = ScanNorm.from_card(self.card)
         score = judgement.score
-        return Verdict(score, norm.percentile(score), score >= norm.abnormal_from, norm.quality(judgement))
+        return Verdict(score, norm.percentile(score), score >= norm.abnormal_from, norm.quality.words(judgement.measures))
 
     def heatmap(self, prepared: Prepared, *, progress: Progress = silent) -> Array:
         """|x − x̂| of the cube, carried back to the model grid, on the scale of the prepared image; 0 outside the brain."""

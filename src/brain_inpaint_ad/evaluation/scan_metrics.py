@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..detectors.whole_scan import GOOD, ScanNorm
+from ..detectors.quality import MEANING, OK, QualityNorm
+from ..detectors.whole_scan import ScanNorm
 from ..errors import InputError
 from .scan_trials import CLEAN, LESIONS, Trial
-
-DOUBT = 3.0  # standard deviations from the healthy mean at which a scan's quality is in doubt
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +48,8 @@ def norm_of(trials: Sequence[Trial]) -> ScanNorm:
     if len(clean) < 2:
         raise InputError("fewer than two healthy scans could be judged; more are needed to say what is healthy.")
 
-    def limit(name: str, direction: float) -> float:
-        values = [trial.measures[name] for trial in clean]
-        return float(np.mean(values) + direction * DOUBT * np.std(values, ddof=1))
-
-    return ScanNorm(
-        scores=tuple(sorted(values_of(trials, CLEAN, "score"))),
-        abnormal_from=_youden_of(trials),
-        least_match=limit("match", -1),
-        least_cover=limit("cover", -1),
-        most_background=limit("background", 1),
-    )
+    quality = QualityNorm.of([{name: trial.measures[name] for name in MEANING} for trial in clean])
+    return ScanNorm(tuple(sorted(values_of(trials, CLEAN, "score"))), _youden_of(trials), quality)
 
 
 def _youden_of(trials: Sequence[Trial]) -> float:
@@ -92,7 +82,7 @@ def in_doubt(trial: Trial, norm: ScanNorm) -> bool:
     """Whether the quality of a scan is called anything but good."""
     if trial.refused:
         return True
-    return norm.doubt(trial.measures["match"], trial.measures["cover"], trial.measures["background"]) != GOOD
+    return norm.quality.words(trial.measures) != OK
 
 
 def average_precision(trials: Sequence[Trial]) -> dict[str, float]:

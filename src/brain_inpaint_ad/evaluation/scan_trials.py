@@ -13,6 +13,7 @@ import numpy as np
 from ..detectors.baselines import PcaDetector, ZScoreDetector
 from ..detectors.cube import CUBE_VERSION, to_cube
 from ..detectors.healthy import HealthyGroup
+from ..detectors.quality import MEANING
 from ..detectors.whole_scan import WholeScanDetector
 from ..errors import InputError
 from ..files import digest_of
@@ -31,7 +32,7 @@ TRIAL_VERSION = 1  # goes up when the same scan would be spoilt or measured othe
 CLEAN = "clean"
 LESIONS = tuple(f"{kind} lesion" for kind in KINDS)
 SPOILT = (*CORRUPTIONS, FAILED_REGISTRATION)
-MEASURES = ("score", "image", "features", "match", "cover", "background", "mean |z|", "PCA residual")
+MEASURES = ("score", "image", "features", *MEANING, "mean |z|", "PCA residual")
 _GRIDPOINTS = np.linspace(0, 1, 257)  # where intensities' quantiles are compared
 
 
@@ -131,16 +132,14 @@ class Judge:
         if lose_registration is not None:
             wrong = misplaced(cube.transform, lose_registration)
             cube = to_cube(prepared.image, prepared.brain, template, transform=wrong)
-        judgement = self.detector.judge_cube(cube)
+        judgement = self.detector.judge_cube(cube, prepared)
         z = ZScoreDetector(self.group).heatmap(prepared, progress=silent)
         rest = PcaDetector(self.group).heatmap(prepared, progress=silent)
         values = (
             judgement.score,
             judgement.image,
             judgement.features,
-            cube.match,
-            cube.cover,
-            judgement.background,
+            *(judgement.measures[name] for name in MEANING),
             float(z[prepared.brain].mean()),
             float(rest[prepared.brain].mean()),
         )

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,8 +12,8 @@ from hypothesis import strategies as st
 import brain_inpaint_ad as ad
 from brain_inpaint_ad.evaluation.corruptions import CORRUPTIONS, misplaced
 from brain_inpaint_ad.evaluation.implants import KINDS, SIZES_ML, Lesion, implant
-from brain_inpaint_ad.evaluation.scan_figures import draw_scores
-from brain_inpaint_ad.evaluation.scan_metrics import auroc, left_out, norm_of, operate, youden
+from brain_inpaint_ad.evaluation.scan_figures import draw_examples, draw_roc, draw_scores
+from brain_inpaint_ad.evaluation.scan_metrics import auroc, doubts_of, left_out, norm_of, operate, roc, youden
 from brain_inpaint_ad.evaluation.scan_study import table_of
 from brain_inpaint_ad.evaluation.scan_trials import CLEAN, LESIONS, MEASURES, Trial, matched
 from brain_inpaint_ad.prepare import GridSettings, prepare
@@ -134,10 +135,32 @@ def test_table_and_picture_have_a_place_for_every_kind_and_refused_scans_are_cou
     trials += [a_trial(f"s{n}", LESIONS[0], 3.5 + n) for n in range(2)]
     trials += [a_trial("s0", "noise", 9.0), Trial("s1", "noise", None, {}, "no brain was found")]
     norm = norm_of(trials)
-    lines = table_of(trials, norm).lines
+    lines = table_of(trials, norm, own=False).lines
     assert [line[:3] for line in lines] == [[CLEAN, "4", "–"], [f"{LESIONS[0]}, 2 ml", "2", "0.88"], ["noise", "2", "1.00"]]
-    assert [line[-1] for line in lines] == ["0/4", "0/2", "1/2"]
-    assert draw_scores(trials, norm).startswith(b"\x89PNG")
+    assert [line[-2:] for line in lines] == [["0/4", ""], ["0/2", ""], ["1/2", "unusable (1)"]]
+    views = [replace(trial, view=np.full((2, 8, 8), 0.5)) for trial in trials]
+    curves = {"lesions": {"score": ([1.0, 2.0], [1.5, 3.0])}, "spoilt": {"score": ([1.0], [2.0])}}
+    for picture in (draw_scores(trials, norm), draw_roc(curves, 1.2), draw_examples(trials), draw_examples(views)):
+        assert picture.startswith(b"\x89PNG")
+
+
+def test_a_clean_scan_is_judged_by_the_quality_of_the_others():
+    """Three alike and one noisy: among all four it is within the spread, against the three others far beyond."""
+    trials = [a_trial(f"s{n}", CLEAN, n, noise=0.1 * (1 + 0.01 * n)) for n in range(3)]
+    trials += [a_trial("noisy", CLEAN, 3, noise=0.5), a_trial("s0", LESIONS[0], 10.0)]
+    norm = norm_of(trials)
+    assert max(doubts_of(trials, norm, CLEAN, own=False)) < 1
+    assert [value > 1 for value in doubts_of(trials, norm, CLEAN, own=True)] == [False, False, False, True]
+    line = table_of(trials, norm, own=True).lines[0]
+    assert line[-2:] == ["1/4", "noisy (1)"]
+
+
+@settings(deadline=None)
+@given(scores, scores)
+def test_the_area_under_the_curve_is_the_auroc(clean, other):
+    false, true = roc(clean, other)
+    assert (false[0], true[0], false[-1], true[-1]) == (0, 0, 1, 1)
+    assert np.trapezoid(true, false) == pytest.approx(auroc(clean, other))
 
 
 def test_matched_intensities_are_those_of_the_other_scans(a_coarse_scan):
@@ -151,7 +174,8 @@ def test_matched_intensities_are_those_of_the_other_scans(a_coarse_scan):
     assert (moved[~inside] == 0).all()
 
 
-def test_one_command_gives_table_rows_and_picture_and_calibrates_the_card(run_cli, a_healthy_folder, tmp_path):
+def test_one_command_gives_table_rows_and_picture_and_calibrates_the_card(run_cli, a_healthy_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("brain_inpaint_ad.prepare.bias.ITERATIONS", (1, 1, 1))  # the bias field is not what this is about
     """On two healthy phantoms, with a few of the lesions and corruptions."""
     from brain_inpaint_ad.nets.volume_gan import VolumeGanSettings
     from brain_inpaint_ad.training.volume_fanogan import train
@@ -179,8 +203,9 @@ def test_one_command_gives_table_rows_and_picture_and_calibrates_the_card(run_cl
     found = [(trial["kind"], trial["size_ml"]) for trial in record["trials"]]
     lesions = [("dark lesion", size_ml) for size_ml in SIZES_ML]
     assert found == [(CLEAN, None)] * 2 + 2 * [*lesions, (kinds[1], None)]
-    assert answer.out.count("\n|") == 1 + 1 + len(SIZES_ML) + 1
+    assert answer.out.count("\n|") == 2 + 1 + len(SIZES_ML) + 1
     card = json.loads(model.with_suffix(".json").read_text())
     clean = sorted(trial["measures"]["score"] for trial in record["trials"] if trial["kind"] == CLEAN)
     assert card["healthy_validation"]["whole_scan"]["scores"] == pytest.approx(clean)
-    assert (tmp_path / "out" / "scores.png").stat().st_size > 1000
+    for name in ("scores.png", "roc.png", "examples.png"):
+        assert (tmp_path / "out" / name).stat().st_size > 1000

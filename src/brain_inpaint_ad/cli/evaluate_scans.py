@@ -14,7 +14,7 @@ from .run import ProgressStyle, run
 
 def evaluate_scans(
     data: Annotated[Path, typer.Option(help="Healthy scans with subjects.csv and brain/, laid out as ixi.")],
-    out: Annotated[Path, typer.Option(help="Folder for table.md, rows.json and scores.png; a run that was cut goes on.")],
+    out: Annotated[Path, typer.Option(help="Folder for table.md, rows.json and pictures; a run that was cut goes on.")],
     model: Annotated[
         str, typer.Option(help="A fanogan-3d model's name or the path of its .safetensors file.")
     ] = "t1-fanogan3d",
@@ -22,6 +22,9 @@ def evaluate_scans(
     scans: Annotated[int | None, typer.Option(min=2, help="How many healthy scans to put lesions into and to spoil.")] = None,
     kinds: Annotated[str, typer.Option(help="Lesions and corruptions by name, separated by commas; all.")] = "all",
     against: Annotated[list[str] | None, typer.Option(help="Patients as DATASET=FOLDER; may be repeated.")] = None,
+    slices_model: Annotated[
+        str | None, typer.Option(help="A 2-D model to compare with on the middle slices, such as one of train fanogan.")
+    ] = None,
     calibrate: Annotated[
         bool, typer.Option("--calibrate", help="Write healthy scores, Youden point and limits of quality into the card.")
     ] = False,
@@ -42,6 +45,7 @@ def evaluate_scans(
             kinds=None if kinds == "all" else kinds.split(","),
             most=scans,
             against=against or [],
+            slices_model=slices_model,
             calibrate=calibrate,
             cache=cache,
             device=device,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..detectors.quality import MEANING, OK, QualityNorm
+from ..detectors.quality import MEANING, QualityNorm
 from ..detectors.whole_scan import ScanNorm
 from ..errors import InputError
+from ..volume import Array
 from .scan_trials import CLEAN, LESIONS, Trial
 
 
@@ -78,11 +79,33 @@ def left_out(trials: Sequence[Trial]) -> Operation:
     return Operation(float(np.mean([*hits, *passes])), float(np.mean(hits)), float(np.mean(passes)))
 
 
-def in_doubt(trial: Trial, norm: ScanNorm) -> bool:
-    """Whether the quality of a scan is called anything but good."""
-    if trial.refused:
-        return True
-    return norm.quality.words(trial.measures) != OK
+def said_of(trial: Trial, norm: ScanNorm) -> str:
+    """What is said of a scan's quality."""
+    return "unusable" if trial.refused else norm.quality.words(trial.measures)
+
+
+def without(trials: Sequence[Trial], norm: ScanNorm, scan: str) -> ScanNorm:
+    """The norm that a clean scan which is part of it is judged by: the quality of the other clean scans, where two are left."""
+    others = [trial.measures for trial in trials if trial.kind == CLEAN and not trial.refused and trial.scan != scan]
+    if len(others) < 2:
+        return norm
+    return replace(norm, quality=QualityNorm.of([{name: measures[name] for name in MEANING} for measures in others]))
+
+
+def doubts_of(trials: Sequence[Trial], norm: ScanNorm, kind: str, *, own: bool) -> list[float]:
+    """The measure of doubt of all scans of a kind that were judged. own: the norm is that of these clean scans."""
+    return [
+        (without(trials, norm, trial.scan) if own and kind == CLEAN else norm).quality.doubt(trial.measures)
+        for trial in trials
+        if trial.kind == kind and not trial.refused
+    ]
+
+
+def roc(clean: Sequence[float], other: Sequence[float]) -> tuple[Array, Array]:
+    """False-positive and true-positive rate at every threshold, from none called abnormal to all."""
+    cuts = np.unique([*clean, *other])[::-1]
+    rates = [[0.0, *(float(np.mean(np.asarray(values) >= cut)) for cut in cuts)] for values in (clean, other)]
+    return np.asarray(rates[0]), np.asarray(rates[1])
 
 
 def average_precision(trials: Sequence[Trial]) -> dict[str, float]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..detectors import ModelDetector
 from ..detectors.baselines import PcaDetector, ZScoreDetector
 from ..detectors.cube import CUBE_VERSION, to_cube
 from ..detectors.healthy import HealthyGroup
@@ -25,21 +26,26 @@ from ..progress import Progress, silent
 from ..volume import Array, Volume
 from .corruptions import CORRUPTIONS, FAILED_REGISTRATION, misplaced
 from .datasets import Case
+from .healthy import kept_prepared
 from .implants import KINDS, SIZES_ML, Lesion, implant
 from .store import Store
 
 TRIAL_VERSION = 1  # goes up when the same scan would be spoilt or measured otherwise
 CLEAN = "clean"
 LESIONS = tuple(f"{kind} lesion" for kind in KINDS)
+WITH_INTENSITIES = "healthy, intensities of "  # before the data set's name
 SPOILT = (*CORRUPTIONS, FAILED_REGISTRATION)
+SLICES = "middle slices"  # the comparison: a 2-D model's error there
 MEASURES = ("score", "image", "features", *MEANING, "mean |z|", "PCA residual")
+MIDDLE_MM = 20.0  # on both sides of the brain's middle: the slices of the comparison show similar anatomy
 _GRIDPOINTS = np.linspace(0, 1, 257)  # where intensities' quantiles are compared
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """kind: CLEAN, that of a lesion, a corruption or a data set; size_ml: of a lesion, else None; measures: by MEASURES, empty
-    when the scan was refused, and `refused` says why.
+    """kind: CLEAN, that of a lesion, a corruption or a data set; size_ml: of a lesion, else None; measures: by MEASURES and,
+    where there is a 2-D model, SLICES; empty when the scan was refused, and `refused` says why; view: the axial slice of the
+    cube with the largest error, as it is and as it was expected, (2, size, size) in [0, 1].
     """
 
     scan: str
@@ -47,15 +53,17 @@ class Trial:
     size_ml: float | None
     measures: dict[str, float]
     refused: str = ""
+    view: Array | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """Who measures, and where that is kept."""
+    """Who measures, and where that is kept. slices: a 2-D model to compare with."""
 
     detector: WholeScanDetector
     group: HealthyGroup
     store: Store
+    slices: ModelDetector | None = None
 
     def clean(self, case: Case) -> Trial:
         """The scan as it is."""
@@ -64,7 +72,7 @@ class Judge:
     def with_lesion(self, case: Case, lesion: Lesion) -> Trial:
         """The scan with a lesion in it."""
 
-        def measure() -> dict[str, float]:
+        def measure() -> dict[str, Array]:
             scan, brain = self._brain(case)
             struck, _ = implant(scan, brain, lesion, self._rng(case, lesion.name, lesion.volume_ml))
             return self._measures(self._prepare(struck, brain))
@@ -74,7 +82,7 @@ class Judge:
     def spoilt(self, case: Case, kind: str) -> Trial:
         """The scan corrupted. kind: of CORRUPTIONS, or FAILED_REGISTRATION."""
 
-        def measure() -> dict[str, float]:
+        def measure() -> dict[str, Array]:
             rng = self._rng(case, kind, None)
             if kind == FAILED_REGISTRATION:
                 return self._measures(self._prepared(case), lose_registration=rng)
@@ -86,7 +94,7 @@ class Judge:
     def with_intensities(self, case: Case, quantiles: Array, kind: str) -> Trial:
         """The scan with the intensities of other scans: `quantiles` of their prepared brains, at _GRIDPOINTS."""
 
-        def measure() -> dict[str, float]:
+        def measure() -> dict[str, Array]:
             prepared = self._prepared(case)
             return self._measures(replace(prepared, image=prepared.image.with_array(matched(prepared, quantiles))))
 
@@ -102,7 +110,7 @@ class Judge:
         return replace(self._kept(case, kind, None, lambda: self._measures(self._prepared(case))), kind=kind)
 
     def _kept(
-        self, case: Case, kind: str, size_ml: float | None, measure: Callable[[], dict[str, float]], extra: Any = None
+        self, case: Case, kind: str, size_ml: float | None, measure: Callable[[], dict[str, Array]], extra: Any = None
     ) -> Trial:
         made_from = {
             "scan_sha256": digest_of(case.scan),
@@ -112,21 +120,24 @@ class Judge:
             "model": self.detector.card.sha256,
             "dtype": str(self.detector.dtype),
             "group": self.group.sha256,
+            "slices": None if self.slices is None else self.slices.card.sha256,
             "versions": [TRIAL_VERSION, PREPARATION, CUBE_VERSION],
         }
 
         def make() -> dict[str, Array]:
             try:
-                return {name: np.asarray(value) for name, value in measure().items()}
+                return measure()
             except InputError as error:
                 return {"refused": np.asarray(str(error))}
 
         kept = self.store.keep(f"trial-{case.name}-{kind}", made_from, make)
         refused = str(kept["refused"]) if "refused" in kept else ""
-        measures = {} if refused else {name: float(kept[name]) for name in MEASURES}
-        return Trial(case.name, kind, size_ml, measures, refused)
+        if refused:
+            return Trial(case.name, kind, size_ml, {}, refused)
+        view = kept.pop("view").astype(np.float32)
+        return Trial(case.name, kind, size_ml, {name: float(value) for name, value in kept.items()}, view=view)
 
-    def _measures(self, prepared: Prepared, *, lose_registration: np.random.Generator | None = None) -> dict[str, float]:
+    def _measures(self, prepared: Prepared, *, lose_registration: np.random.Generator | None = None) -> dict[str, Array]:
         template = self.detector.template
         cube = to_cube(prepared.image, prepared.brain, template)
         if lose_registration is not None:
@@ -135,7 +146,7 @@ class Judge:
         judgement = self.detector.judge_cube(cube, prepared)
         z = ZScoreDetector(self.group).heatmap(prepared, progress=silent)
         rest = PcaDetector(self.group).heatmap(prepared, progress=silent)
-        values = (
+        values: tuple[float, ...] = (
             judgement.score,
             judgement.image,
             judgement.features,
@@ -143,11 +154,17 @@ class Judge:
             float(z[prepared.brain].mean()),
             float(rest[prepared.brain].mean()),
         )
-        return dict(zip(MEASURES, values, strict=True))
+        measures = dict(zip(MEASURES, values, strict=True))
+        if self.slices is not None:
+            middle = _middle_of(prepared)
+            measures[SLICES] = float(self.slices.heatmap(middle, progress=silent)[middle.brain].mean())
+        hottest = int(np.argmax((judgement.error**2).sum(axis=(1, 2))))
+        view = (np.stack([cube.values[hottest], judgement.expected[hottest]]) + 1) / 2
+        return {**{name: np.asarray(value) for name, value in measures.items()}, "view": view.astype(np.float16)}
 
     def _prepared(self, case: Case) -> Prepared:
-        scan = read_scan(case.scan)
-        return self._prepare(scan, find_brain(scan)[0])
+        card = self.detector.card
+        return kept_prepared(case.scan, case.name, card.grid, self.store, modality=card.modality)
 
     def _brain(self, case: Case) -> tuple[Volume, Array]:
         scan = read_scan(case.scan)
@@ -184,8 +201,18 @@ def run_trials(
         trials.append(make())
     for name, cases in patients.items():
         quantiles = judge.intensities(cases)
-        trials += [judge.with_intensities(case, quantiles, f"healthy, intensities of {name}") for case in some]
+        trials += [judge.with_intensities(case, quantiles, f"{WITH_INTENSITIES}{name}") for case in some]
     return trials
+
+
+def _middle_of(prepared: Prepared) -> Prepared:
+    """Its middle slices alone count as brain."""
+    shown = np.flatnonzero(prepared.brain.any(axis=(1, 2)))
+    reach = round(MIDDLE_MM / prepared.image.grid.spacing[2])
+    middle = int(shown[0] + shown[-1]) // 2
+    brain = np.zeros_like(prepared.brain)
+    brain[max(0, middle - reach) : middle + reach + 1] = prepared.brain[max(0, middle - reach) : middle + reach + 1]
+    return replace(prepared, brain=brain)
 
 
 def matched(prepared: Prepared, quantiles: Array) -> Array:
@@ -203,4 +230,4 @@ def _variants(judge: Judge, case: Case, kinds: Sequence[str]) -> list[partial[Tr
 
 def as_rows(trials: Sequence[Trial]) -> list[dict[str, Any]]:
     """Plain JSON."""
-    return [asdict(trial) for trial in trials]
+    return [asdict(replace(trial, view=None)) for trial in trials]

@@ -40,7 +40,7 @@ class ScanReport:
         """One sentence when the scan is in doubt, else ""."""
         if self.quality in _FINE:
             return ""
-        text = _("Check the scan: it looks like a quality problem rather than a lesion ({quality}).")
+        text = _("Check the scan: it looks like a quality problem rather than a lesion: {quality}.")
         return text.format(quality=self.quality)
 
     def toText(self) -> str:

@@ -181,7 +181,7 @@ def test_a_cut_and_resumed_training_gives_the_weights_of_one_that_was_not_cut(a_
     for key, value in first.items():
         torch.testing.assert_close(value, second[key], rtol=0, atol=0)
     card = json.loads((whole / "fanogan.json").read_text())
-    assert (card["method"], card["window_mm"], card["training"]["iterations"]) == ("fanogan-3d", 0.0, FEW)
+    assert (card["method"], card["window_mm"], card["training"]["iterations_by_step"]) == ("fanogan-3d", 0.0, FEW)
     assert set(card["training"]["subjects"]["train"]) == {"a1", "b2"}
     assert math.isfinite(card["healthy_validation"]["image"])
     for step in FEW:

@@ -48,7 +48,7 @@ def test_a_scene_from_elsewhere_or_before_says_nothing(report_lib):
 
 def test_only_a_scan_in_doubt_is_warned_of(read):
     assert [read({"quality": quality}).warning for quality in ("ok", "not judged")] == ["", ""]
-    assert "quality problem rather than a lesion (noisy)" in read(NOISY).warning
+    assert "quality problem rather than a lesion: noisy." in read(NOISY).warning
 
 
 def test_the_sentence_tells_score_limit_and_place(report_lib, read):
@@ -86,7 +86,7 @@ def test_the_panel_shows_score_plot_and_warning_of_the_result(a_scan, some_anoma
     assert not ui.qualityLabel.isHidden()
     assert "Scan score 0.1: abnormal" in ui.scoreLabel.text
     assert "█" in ui.scoreLabel.text
-    assert "(noisy)" in ui.qualityLabel.text
+    assert "noisy" in ui.qualityLabel.text
 
 
 def test_without_a_score_the_panel_is_as_it_was(ui, a_result):

@@ -12,7 +12,8 @@ from ..detectors.baselines import IntensityDetector
 from ..detectors.load import load_detector
 from ..errors import InputError
 from ..io import read_scan
-from ..prepare import Prepared, prepare
+from ..prepare import Prepared
+from ..prepare.kinds import prepare_as
 from ..progress import Progress, part_of, silent
 from ..result import threshold_name
 from ..segmentation.recut import cut_regions
@@ -57,7 +58,7 @@ def calibrate(
     cuts: dict[float | str, dict[str, list[Regions]]] = {}
     for done, subject in enumerate(chosen):
         part = part_of(progress, done / len(chosen), (done + 1) / len(chosen))
-        prepared = prepare(read_scan(subject.path), settings=card.grid)
+        prepared = prepare_as(card.modality, read_scan(subject.path), settings=card.grid)
         heaters: list[tuple[float | str, Detector]] = [*detectors.items(), (_INTENSITY, IntensityDetector())]
         for number, (name, heater) in enumerate(heaters):
             heat = heater.heatmap(prepared, progress=part_of(part, number / len(heaters), (number + 1) / len(heaters)))

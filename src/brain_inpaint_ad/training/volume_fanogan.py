@@ -91,7 +91,8 @@ def train(
         done[part], figures = run.step(part, limits, progress=part_of(progress, begin, until))
         if part != "gan":
             facts = training_facts(asdict(settings), listed, iterations=done[part], note=data_note)
-            training = {**facts, "iterations": run.seen(part)}
+            seen = run.seen(part)
+            training = {**facts, "iterations": sum(seen.values()), "iterations_by_step": seen}
             save_model(
                 gan,
                 out / MODEL,

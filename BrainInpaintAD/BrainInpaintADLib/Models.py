@@ -22,7 +22,7 @@ SUFFIX = ".safetensors"
 MOST_SPACING_MM = 6.0  # thicker slices leave too little of a 32 mm window's surroundings
 LEAST_EXTENT_MM = 90.0  # a whole brain measures 110 mm or more along every axis
 _EVIDENCE, _INPAINTING, _DENSE = "evidence", "inpainting", "dense-loss-prediction"
-_REBUILDING = (_EVIDENCE, "surprise", _INPAINTING, "anogan", "autoencoder", "fanogan")
+_REBUILDING = (_EVIDENCE, "surprise", _INPAINTING, "anogan", "autoencoder", "fanogan", "fanogan-3d")
 _METHODS = (*_REBUILDING, "loss-prediction", _DENSE)  # the core's, in the order of the list
 _WINDOW_PART = re.compile(r"-\d+(?:\.\d+)?mm(?=-|$)")
 

@@ -15,13 +15,14 @@ from slicer.i18n import tr as _
 from . import Findings, Heatmap, Models, Scene, Segments
 from .Core import CoreMissingError
 from .Findings import Finding
+from .ScanScore import ScanReport, readReport
 from .Settings import Settings
 
 SCAN, SEGMENTATION, RECONSTRUCTION, FINDINGS, RECUT = (  # roles of the references on the heatmap node
     f"BrainInpaintAD.{role}" for role in ("scan", "segmentation", "reconstruction", "findings", "recut")
 )
-_MODEL, _WINDOW, _PREVIEW, _SUMMARY, KEY, _PLACE = (  # attributes of the heatmap node
-    f"BrainInpaintAD.{name}" for name in ("model", "windowMm", "isPreview", "summary", "key", "place")
+_MODEL, _WINDOW, _PREVIEW, _SUMMARY, KEY, _PLACE, _REPORT = (  # attributes of the heatmap node
+    f"BrainInpaintAD.{name}" for name in ("model", "windowMm", "isPreview", "summary", "key", "place", "scanReport")
 )
 _EVERY = 7  # voxels: of these a scan's fingerprint is made, in a millisecond
 _NOT_IN_TREE = slicer.vtkMRMLSubjectHierarchyConstants.GetSubjectHierarchyExcludeFromTreeAttributeName()
@@ -60,6 +61,11 @@ class ResultNodes:
     def summary(self) -> str:
         """The status line: of the findings that are kept."""
         return self.heatmapNode.GetAttribute(_SUMMARY) or ""
+
+    @property
+    def scanReport(self) -> ScanReport:
+        """What was said of the scan as a whole."""
+        return ScanReport.fromText(self.heatmapNode.GetAttribute(_REPORT))
 
     @property
     def findings(self) -> Sequence[Finding]:
@@ -128,6 +134,7 @@ def importResult(
             (_PREVIEW, "1" if isPreview else "0"),
             (KEY, fingerprint(volumeNode)),
             (_PLACE, place),
+            (_REPORT, readReport(folder / "report.json").toText()),
         ):
             heatmapNode.SetAttribute(attribute, text)
         _tell(result)

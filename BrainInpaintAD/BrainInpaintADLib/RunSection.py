@@ -1,4 +1,4 @@
-"""Start, cancel, progress, what was found, and the log."""
+"""Start, cancel, progress, what was found and what is said of the scan as a whole, and the log."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 import qt
 from slicer.i18n import tr as _
 
+from .ScanScore import ScanReport, scoreHtml
 from .Situation import Situation
 from .States import State
 from .Worker import Progress
@@ -47,6 +48,15 @@ class RunSection:
             ui.progressBar.value = 0
             ui.stageLabel.text = ""
         self.showStatus(statusText(situation))
+        self._showScan(situation.result.scanReport if situation.result is not None else ScanReport())
+
+    def _showScan(self, report: ScanReport) -> None:
+        """Score and quality of the scan as a whole, where the result tells of them."""
+        ui = self._ui
+        ui.scoreLabel.text = scoreHtml(report.score) if report.score is not None else ""
+        ui.scoreLabel.visible = report.score is not None
+        ui.qualityLabel.text = report.warning
+        ui.qualityLabel.visible = bool(report.warning)
 
     def showProgress(self, progress: Progress) -> None:
         self._ui.progressBar.value = round(progress.fraction * _PERMILLE)

@@ -1,11 +1,12 @@
 """Data sets as they are downloaded: made-up copies of the layouts, split by subject."""
 
+import csv
 from pathlib import Path
 
 import pytest
 
 from brain_inpaint_ad.errors import InputError
-from brain_inpaint_ad.evaluation.datasets import DATASETS, SHARES, split_of
+from brain_inpaint_ad.evaluation.datasets import DATASETS, ICH_TYPES, SHARES, ich_types, split_of
 
 LAYOUTS = {
     "ixi": [f"IXI{n:03d}-{site}-{n + 800:04d}-T1.nii.gz" for n in range(2, 40) for site in ("Guys", "HH")[n % 2 :][:1]],
@@ -104,3 +105,39 @@ def test_two_scans_that_could_be_meant_are_refused(tmp_path):
     data = made_up(tmp_path, ["17/a_T1.nii", "17/b_T1.nii", "17/tumour.nii"])
     with pytest.raises(InputError, match="could both be meant"):
         DATASETS["edinburgh"](data, "test")
+
+
+def made_up_ct_ich(folder: Path) -> Path:
+    """Patients 049 to 078 in turn healthy, bleeding in two ways, and with a fracture alone; two slices each."""
+    names = [f"{n:03d}" for n in range(49, 79)]
+    made_up(folder, [f"{kind}/{name}.nii" for name in names for kind in ("ct_scans", "masks")])
+    head = ["PatientNumber", "SliceNumber", *ICH_TYPES, "No_Hemorrhage", "Fracture_Yes_No"]
+    rows = [head]
+    for n in range(49, 79):
+        bleeding = n % 3 == 1
+        for number in (1, 2):
+            marks = [int(bleeding and kind in ("Epidural", "Subdural") and number == 2) for kind in ICH_TYPES]
+            rows.append([n, number, *marks, int(not any(marks)), int(n % 3 == 2)])
+    with (folder / "hemorrhage_diagnosis_raw_ct.csv").open("w", newline="") as stream:
+        csv.writer(stream).writerows(rows)
+    return folder
+
+
+def test_ct_ich_tells_healthy_heads_from_bleeding_ones_and_leaves_fractures_out(tmp_path):
+    data = made_up_ct_ich(tmp_path)
+    cases = {split: DATASETS["ct-ich"](data, split) for split in SHARES}
+    together = [case for members in cases.values() for case in members]
+    healthy = {case.name for case in together if case.truth is None}
+    ill = {case.name for case in together if case.truth is not None}
+    assert healthy == {f"{n:03d}" for n in range(49, 79) if n % 3 == 0}
+    assert ill == {f"{n:03d}" for n in range(49, 79) if n % 3 == 1}
+    assert len(together) == 20
+    assert all(case.truth is None for case in cases["train"])
+    assert all(case.truth.parent.name == "masks" and case.truth.name == case.scan.name for case in together if case.truth)
+    assert ich_types(data) == {name: {"Epidural", "Subdural"} for name in ill}
+
+
+def test_ct_ich_without_its_table_says_what_is_missing(tmp_path):
+    made_up(tmp_path, ["ct_scans/049.nii"])
+    with pytest.raises(InputError, match=r"hemorrhage_diagnosis_raw_ct\.csv is missing"):
+        DATASETS["ct-ich"](tmp_path, "test")

@@ -15,7 +15,7 @@ LAYERS = [
     {"__main__"},
     {"cli"},
     {"benchmark", "bids", "evaluation", "training"},
-    {"pipeline"},
+    {"pipeline", "scan_score"},
     {"detectors", "result", "picture"},
     {"weights", "findings", "phantom", "recut_file"},
     {"heatmap", "segmentation", "prepare", "dicom"},

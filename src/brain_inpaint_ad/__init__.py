@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .pipeline import detect
     from .prepare import Prepared
     from .result import Result, load_recut
+    from .scan_score import ScanScore, score
     from .segmentation.felzenszwalb import felzenszwalb
     from .volume import Grid, Volume
 
@@ -49,6 +50,7 @@ _HOME = {
     "PhantomSettings": "phantom",
     "Prepared": "prepare",
     "Result": "result",
+    "ScanScore": "scan_score",
     "SettingsError": "errors",
     "TrainingError": "errors",
     "Volume": "volume",
@@ -59,6 +61,7 @@ _HOME = {
     "make_phantom": "phantom",
     "read_labels": "io",
     "read_scan": "io",
+    "score": "scan_score",
     "write_volume": "io",
 }
 
@@ -76,6 +79,7 @@ __all__ = [
     "PhantomSettings",
     "Prepared",
     "Result",
+    "ScanScore",
     "SettingsError",
     "TrainingError",
     "Volume",
@@ -86,6 +90,7 @@ __all__ = [
     "make_phantom",
     "read_labels",
     "read_scan",
+    "score",
     "write_volume",
 ]
 

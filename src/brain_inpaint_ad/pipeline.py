@@ -8,7 +8,8 @@ import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
+from functools import partial
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,15 +22,18 @@ from . import __version__
 from .detectors import ModelDetector, Rebuilder
 from .detectors.inpainting import InpaintingDetector
 from .detectors.load import STRIDE_MM, load_detector
+from .detectors.quality import OK, image_measures
 from .detectors.retreat import within_memory
+from .detectors.whole_scan import WHOLE_SCAN, Judgement, ScanNorm, WholeScanDetector, shipped_quality
 from .dicom import open_scan
 from .errors import Cancelled, FitError, SettingsError, WeightsError
 from .heatmap.incremental import MEMORY_MB
 from .io import read_labels
 from .memory import MemoryBound, memory_bound
-from .prepare import Prepared, prepare
+from .prepare import Prepared
 from .prepare.doubts import mask_doubts
 from .prepare.extraction import AUTO, check_choice
+from .prepare.kinds import prepare_as
 from .prepare.modality import check_t1
 from .progress import Progress, part_of, silent
 from .result import Result, check_threshold, segment
@@ -42,6 +46,7 @@ from .weights.card import Card
 from .weights.store import DEFAULT_MODEL, WINDOW_MODEL, find_preview, model_for
 
 _LOG = logging.getLogger(__name__)
+NOT_JUDGED = "not judged"  # the quality of a scan that no healthy measures are known for
 PREVIEW_READY = "preview ready"  # the stage at which other programs may fetch it
 
 
@@ -141,7 +146,8 @@ def detect(
         given = read_labels(mask) if isinstance(mask, (str, os.PathLike)) else mask
     _load_ahead()
     with clock.stage("prepare"):
-        prepared = prepare(
+        prepared = prepare_as(
+            detector.card.modality,
             volume,
             mask=given,
             settings=detector.card.grid,
@@ -159,7 +165,9 @@ def detect(
             on_preview(first)
             progress(begun, PREVIEW_READY)
     try:
-        return _find(detector, prepared, settings, thresholds, clock, part_of(progress, begun, 1.0), reconstruct=reconstruct)
+        return _told(
+            _find(detector, prepared, settings, thresholds, clock, part_of(progress, begun, 1.0), reconstruct=reconstruct)
+        )
     except FitError as error:
         if model != DEFAULT_MODEL:
             raise
@@ -173,6 +181,14 @@ def detect(
     _LOG.warning("%s; %s was used instead.", reason.partition(":")[0], WINDOW_MODEL)
     result = _find(detector, prepared, settings, thresholds, clock, part_of(progress, begun, 1.0), reconstruct=reconstruct)
     result.report["model"]["instead_of"] = {"name": DEFAULT_MODEL, "reason": reason}
+    return _told(result)
+
+
+def _told(result: Result) -> Result:
+    """A scan whose quality is in doubt is warned of."""
+    quality = result.report["quality"]
+    if quality not in (OK, NOT_JUDGED):
+        _LOG.warning("%s looks like a quality problem rather than a lesion: %s.", result.report["scan"], quality)
     return result
 
 
@@ -203,18 +219,21 @@ def _find(
 ) -> Result:
     """From a prepared scan to its anomalies."""
     heating, reconstruction = part_of(progress, 0.0, 0.94), None
-
-    def explain(rebuilder: Rebuilder) -> tuple[Array, Array]:
-        return rebuilder.explained(prepared, progress=heating)
-
+    told: dict[str, Any] = {"quality": _quality(prepared, detector.card)}
     with clock.stage("heatmap"):
-        if reconstruct and isinstance(detector, Rebuilder):
-            explained = within_memory(detector, explain)
+        if isinstance(detector, WholeScanDetector):
+            judged = within_memory(detector, partial(_judged, prepared=prepared, progress=heating))
+            judgement, detector = judged
+            heat, expected = judged[1].maps(judgement, prepared)
+            told |= _scan_score(judged[1], judgement)
+        elif reconstruct and isinstance(detector, Rebuilder):
+            explained = within_memory(detector, partial(_explained, prepared=prepared, progress=heating))
             (heat, expected), detector = explained
-            reconstruction = prepared.to_scan(prepared.in_scan_units(expected), "reconstruction")
         else:
             heat, detector = within_memory(detector, lambda d: d.heatmap(prepared, progress=heating))
-    report = _report(detector, prepared)
+        if reconstruct:
+            reconstruction = prepared.to_scan(prepared.in_scan_units(expected), "reconstruction")
+    report = _report(detector, prepared) | told
     with clock.stage("segment"):
         result = segment(
             prepared,
@@ -227,6 +246,30 @@ def _find(
         )
     result.report["seconds"] = clock.seconds
     return result
+
+
+def _judged(detector: WholeScanDetector, *, prepared: Prepared, progress: Progress) -> Judgement:
+    return detector.judge(prepared, progress=progress)
+
+
+def _explained(rebuilder: Rebuilder, *, prepared: Prepared, progress: Progress) -> tuple[Array, Array]:
+    return rebuilder.explained(prepared, progress=progress)
+
+
+def _quality(prepared: Prepared, card: Card) -> str:
+    """What the image alone tells, see `quality.OF_THE_IMAGE`: for models that judge no whole scans."""
+    norm = shipped_quality(card)
+    return NOT_JUDGED if norm is None else norm.words(image_measures(prepared))
+
+
+def _scan_score(detector: WholeScanDetector, judgement: Judgement) -> dict[str, Any]:
+    """The verdict on the whole scan for the report, with the healthy scores it stands among."""
+    if WHOLE_SCAN not in detector.card.healthy_validation:
+        return {}
+    verdict, norm = detector.verdict(judgement), ScanNorm.from_card(detector.card)
+    measures = {measure: round(deviation, 1) for measure, deviation in norm.quality.deviations(judgement.measures).items()}
+    others = {"quality_deviations": measures, "healthy_scores": norm.scores, "abnormal_from": norm.abnormal_from}
+    return {"quality": verdict.quality, "scan_score": {**asdict(verdict), **others}}
 
 
 def _check_rebuilds(detector: ModelDetector) -> None:

@@ -18,12 +18,15 @@ from . import (
     evaluate,
     evaluate_inpainting,
     evaluate_masks,
+    evaluate_scans,
     models,
     phantom,
+    score,
     series,
     train,
     train_evidence,  # noqa: F401 (adds its commands to train)
     train_slices,  # noqa: F401 (adds its commands to train)
+    train_volumes,  # noqa: F401 (adds its command to train)
 )
 
 # Beside a busy program OpenMP's long spinning waits made torch up to 50 times slower; short ones cost 5 % on free cores
@@ -41,6 +44,8 @@ app = typer.Typer(
     help="What in this brain scan is not normal? Research software, not a medical device.",
 )
 app.command("detect")(detect.detect)
+app.command("score")(score.score)
+app.command("evaluate-scans")(evaluate_scans.evaluate_scans)
 app.command("phantom")(phantom.phantom)
 app.command("bids")(bids.bids)
 app.command("series")(series.series)

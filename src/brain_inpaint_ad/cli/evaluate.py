@@ -14,7 +14,9 @@ from .run import ProgressStyle, run
 
 
 def evaluate(
-    dataset: Annotated[str, typer.Option(help="brats, edinburgh, ixi, ixi-heads, ms or nfbs: how the folder is laid out.")],
+    dataset: Annotated[
+        str, typer.Option(help="brats, ct-ich, edinburgh, ixi, ixi-heads, ms or nfbs: how the folder is laid out.")
+    ],
     data: Annotated[Path, typer.Option(help="Folder of the data set.")],
     out: Annotated[Path, typer.Option(help="Folder for report.html, rows.json and table.md; a run that was cut goes on.")],
     models: Annotated[str, typer.Option(help="Names or paths of models, separated by commas; none.")] = "t1-evidence",

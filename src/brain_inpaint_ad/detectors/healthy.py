@@ -198,20 +198,26 @@ def build_group(brains: Sequence[tuple[str, Array, Array]], *, spacing_mm: float
     if len(brains) < 2:
         raise InputError(f"a healthy group needs two scans or more, got {len(brains)}.")
     volumes = [Volume(image.astype(np.float32), centred_grid(image.shape, spacing_mm), name) for name, image, _ in brains]
-    slices = max(volume.grid.shape[0] for volume in volumes) + 4
-    grid = centred_grid((slices, *volumes[0].grid.shape[1:]), spacing_mm)
-    transforms: list[sitk.Transform] = [sitk.Transform(3, sitk.sitkIdentity)] * len(volumes)
-    steps = np.linspace(0, 0.9, PASSES + 1).tolist()
-    for start, stop in pairwise(steps):
-        template = _symmetric_mean(volumes, grid, transforms)
-        transforms = _registered(template, volumes, part_of(progress, start, stop))
-    template = _symmetric_mean(volumes, grid, transforms)
+    template, transforms = mean_brain(volumes, progress=part_of(progress, 0.0, 0.9))
+    grid = template.grid
     progress(0.9, "healthy statistics")
     masks = [brain for _, _, brain in brains]
     mean, spread, known = _statistics(volumes, masks, grid, transforms)
     components = _components(volumes, masks, transforms, template, mean, known)
     arrays = HealthyGroup(template, mean, spread, known, components, tuple(name for name, _, _ in brains)).to_arrays()
     return HealthyGroup.from_arrays(arrays)  # as it will be read again
+
+
+def mean_brain(volumes: Sequence[Volume], *, progress: Progress = silent) -> tuple[Volume, list[sitk.Transform]]:
+    """The symmetric mean of brains on centred grids of one spacing, and from its points to those of each of them."""
+    slices = max(volume.grid.shape[0] for volume in volumes) + 4
+    grid = centred_grid((slices, *volumes[0].grid.shape[1:]), volumes[0].grid.spacing[0])
+    transforms: list[sitk.Transform] = [sitk.Transform(3, sitk.sitkIdentity)] * len(volumes)
+    steps = np.linspace(0, 1, PASSES + 1).tolist()
+    for start, stop in pairwise(steps):
+        template = _symmetric_mean(volumes, grid, transforms)
+        transforms = _registered(template, volumes, part_of(progress, start, stop))
+    return _symmetric_mean(volumes, grid, transforms), transforms
 
 
 def centred_grid(shape: Sequence[int], spacing_mm: float) -> Grid:
@@ -221,7 +227,7 @@ def centred_grid(shape: Sequence[int], spacing_mm: float) -> Grid:
     return Grid(columns_first, (spacing_mm,) * 3, (x, y, z), _AXIAL)
 
 
-def _registered(template: Volume, volumes: list[Volume], progress: Progress) -> list[sitk.Transform]:
+def _registered(template: Volume, volumes: Sequence[Volume], progress: Progress) -> list[sitk.Transform]:
     transforms = []
     for done, volume in enumerate(volumes):
         progress(done / len(volumes), "registering healthy brains")
@@ -229,7 +235,7 @@ def _registered(template: Volume, volumes: list[Volume], progress: Progress) -> 
     return transforms
 
 
-def _symmetric_mean(volumes: list[Volume], grid: Grid, transforms: list[sitk.Transform]) -> Volume:
+def _symmetric_mean(volumes: Sequence[Volume], grid: Grid, transforms: list[sitk.Transform]) -> Volume:
     total = np.zeros(grid.shape)
     for volume, transform in zip(volumes, transforms, strict=True):
         total += carry(volume, grid, transform)

@@ -20,6 +20,7 @@ from .latent import SearchSettings
 from .predicted import PredictedDetector
 from .reconstruction import ReconstructionDetector
 from .surprise import SurpriseDetector
+from .whole_scan import WholeScanDetector
 
 STRIDE_MM = 4.0  # k: 4 pixels of 1 mm in Nguyen 2020
 
@@ -60,6 +61,10 @@ def _one_pass(network: Any, card: Card, wishes: _Wishes) -> ModelDetector:
     return ReconstructionDetector(network, card, wishes.device)
 
 
+def _whole_scan(network: Any, card: Card, wishes: _Wishes) -> ModelDetector:
+    return WholeScanDetector(network, card, wishes.device)
+
+
 _DETECTORS: dict[str, Callable[[Any, Card, _Wishes], ModelDetector]] = {  # by card.METHODS; networks: weights.networks
     "inpainting": _inpainting,
     "loss-prediction": _predicted,
@@ -69,6 +74,7 @@ _DETECTORS: dict[str, Callable[[Any, Card, _Wishes], ModelDetector]] = {  # by c
     "anogan": _anogan,
     "autoencoder": _one_pass,
     "fanogan": _one_pass,
+    "fanogan-3d": _whole_scan,
 }
 
 

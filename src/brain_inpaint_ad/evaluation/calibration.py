@@ -14,7 +14,8 @@ from ..detectors.load import load_detector
 from ..detectors.retreat import heat_within_memory
 from ..errors import FitError, InputError
 from ..io import read_scan
-from ..prepare import Prepared, prepare
+from ..prepare import Prepared
+from ..prepare.kinds import prepare_as
 from ..progress import Progress, part_of, silent
 from ..result import threshold_name
 from ..segmentation.recut import cut_regions
@@ -61,7 +62,7 @@ def calibrate(
     left_out: dict[str, str] = {}
     for done, subject in enumerate(chosen):
         part = part_of(progress, done / len(chosen), (done + 1) / len(chosen))
-        prepared = prepare(read_scan(subject.path), settings=card.grid)
+        prepared = prepare_as(card.modality, read_scan(subject.path), settings=card.grid)
         heaters: list[tuple[float | str, Detector]] = [*detectors.items(), (_INTENSITY, IntensityDetector())]
         try:
             heats = [

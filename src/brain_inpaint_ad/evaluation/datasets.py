@@ -100,14 +100,51 @@ def edinburgh(data: Path, split: str) -> list[Case]:
     return _of_split(data, split, found, SHARES_ILL)
 
 
+ICH_TYPES = ("Intraventricular", "Intraparenchymal", "Subarachnoid", "Epidural", "Subdural")
+
+
+def ct_ich(data: Path, split: str) -> list[Case]:
+    """Head CTs after trauma, in Hounsfield units (PhysioNet ct-ich 1.3.1, Hssayeni 2020): ct_scans/049.nii, masks/049.nii and
+    hemorrhage_diagnosis_raw_ct.csv. Healthy: neither bleeding nor fracture on any slice; with a fracture alone: left out.
+    """
+    healthy, ill = [], []
+    for name, marks in _ich_marks(data).items():
+        scan, truth = (data / folder / f"{name}.nii" for folder in ("ct_scans", "masks"))
+        if scan.is_file() and not marks:
+            healthy.append(_healthy(name, scan, name))
+        elif scan.is_file() and marks & set(ICH_TYPES):
+            ill.append(Case(name, scan, truth, name))
+    if _table(data).is_file() or not ill or split == "train":
+        return _of_split(data, split, [*healthy, *ill] if _table(data).is_file() else healthy, SHARES)
+    return [*_of_split(data, split, healthy, SHARES), *_of_split(data, split, ill, SHARES_ILL)]
+
+
+def ich_types(data: Path) -> dict[str, set[str]]:
+    """Of ICH_TYPES, by patient who has any: for figures by lesion type."""
+    return {name: marks & set(ICH_TYPES) for name, marks in _ich_marks(data).items() if marks & set(ICH_TYPES)}
+
+
 DATASETS: dict[str, Callable[[Path, str], list[Case]]] = {
     "brats": brats,
+    "ct-ich": ct_ich,
     "edinburgh": edinburgh,
     "ixi": ixi,
     "ixi-heads": ixi_heads,
     "ms": ms,
     "nfbs": nfbs,
 }
+
+
+def _ich_marks(data: Path) -> dict[str, set[str]]:
+    """By patient (three digits), what any slice shows: of ICH_TYPES and Fracture_Yes_No."""
+    table = data / "hemorrhage_diagnosis_raw_ct.csv"
+    if not table.is_file():
+        raise InputError(f"{table} is missing; it says which slices of the data set show a bleeding.")
+    marks: dict[str, set[str]] = {}
+    for row in csv.DictReader(table.read_text(encoding="utf-8-sig").splitlines()):
+        shown = {name for name in (*ICH_TYPES, "Fracture_Yes_No") if row.get(name, "").strip() == "1"}
+        marks.setdefault(row["PatientNumber"].strip().zfill(3), set()).update(shown)
+    return marks
 
 
 def split_of(subject: str, shares: dict[str, float]) -> str:

@@ -17,8 +17,9 @@ from ..detectors.retreat import heat_within_memory
 from ..errors import FitError, InputError
 from ..files import digest_of
 from ..io import read_scan
-from ..prepare import PREPARATION, GridSettings, Prepared, prepare
+from ..prepare import PREPARATION, GridSettings, Prepared
 from ..prepare.intensity import TARGETS
+from ..prepare.kinds import prepare_as
 from ..progress import Progress, part_of, silent
 from ..result import threshold_name
 from ..segmentation.recut import cut_regions
@@ -80,18 +81,10 @@ class HealthyFolder:
         return subjects
 
     def _identity(self, subject: Subject) -> dict[str, Any]:
-        return {"scan_sha256": digest_of(subject.path), "grid": asdict(self.grid), "preparation": PREPARATION}
+        return _identity_of(subject.path, self.grid, "T1")
 
     def _prepared(self, subject: Subject) -> Prepared:
-        """On the model grid alone, its middle at 0: all that detectors look at."""
-
-        def make() -> dict[str, Array]:
-            prepared = prepare(read_scan(subject.path), settings=self.grid)
-            return {"image": prepared.image.array, "brain": prepared.brain}
-
-        kept = self.store.keep(f"prepared-{subject.name}", self._identity(subject), make)
-        image = Volume(kept["image"], centred_grid(kept["image"].shape, self.grid.spacing_mm), subject.name)
-        return Prepared(image, kept["brain"], image, kept["brain"], "kept", landmarks=(0.0, *TARGETS, 1.0))
+        return kept_prepared(subject.path, subject.name, self.grid, self.store)
 
     def _heats_of(
         self, subject: Subject, detector: Detector, identity: dict[str, Any], progress: Progress
@@ -107,6 +100,23 @@ class HealthyFolder:
         kept = self.store.keep(f"healthy-heats-{subject.name}", made_from, make)
         rules = dict.fromkeys(key.partition(".")[0] for key in kept)
         return {rule: RegionHeats(kept[f"{rule}.heat"], kept[f"{rule}.voxels"]) for rule in rules}
+
+
+def kept_prepared(scan: Path, name: str, grid: GridSettings, store: Store, *, modality: str = "T1") -> Prepared:
+    """A scan on the model grid alone, its middle at 0: all that detectors look at. Prepared once and kept under its name."""
+
+    def make() -> dict[str, Array]:
+        prepared = prepare_as(modality, read_scan(scan), settings=grid)
+        return {"image": prepared.image.array, "brain": prepared.brain}
+
+    kept = store.keep(f"prepared-{name}", _identity_of(scan, grid, modality), make)
+    image = Volume(kept["image"], centred_grid(kept["image"].shape, grid.spacing_mm), name)
+    return Prepared(image, kept["brain"], image, kept["brain"], "kept", landmarks=(0.0, *TARGETS, 1.0))
+
+
+def _identity_of(scan: Path, grid: GridSettings, modality: str) -> dict[str, Any]:
+    others = {} if modality == "T1" else {"modality": modality}
+    return {"scan_sha256": digest_of(scan), "grid": asdict(grid), "preparation": PREPARATION, **others}
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,11 +55,16 @@ def model_grid(brain: Volume, settings: GridSettings) -> Grid:
 
 def to_model_grid(scan: Volume, grid: Grid) -> Array:
     """`scan` on the coarser `grid`, smoothed first where its voxels are finer; float32."""
+    return resample(scan.with_array(smoothed_for(scan, grid)), grid)
+
+
+def smoothed_for(scan: Volume, grid: Grid) -> Array:
+    """`scan` as smooth as the voxels of `grid` along its axes, which are taken to be those of the scan; float32."""
     target = np.asarray(grid.spacing[::-1])
     spacing = np.asarray(scan.grid.spacing[::-1])
     width_mm = np.sqrt(np.clip(target**2 - spacing**2, 0, None)) / _FWHM
-    smooth = gaussian_filter(scan.array.astype(np.float32), width_mm / spacing, mode="constant")
-    return resample(scan.with_array(smooth), grid)
+    smooth: Array = gaussian_filter(scan.array.astype(np.float32), width_mm / spacing, mode="constant")
+    return smooth
 
 
 def mask_to_grid(mask: Volume, grid: Grid) -> Array:

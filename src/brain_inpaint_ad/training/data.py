@@ -6,8 +6,10 @@ import csv
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +18,8 @@ from torch import Tensor
 from ..errors import InputError, TrainingError
 from ..files import digest_of, write_atomically
 from ..io import SUFFIXES, read_scan
-from ..prepare import PREPARATION, GridSettings, prepare
+from ..prepare import PREPARATION, GridSettings
+from ..prepare.kinds import prepare_as
 from ..progress import Progress, silent
 from ..volume import Array
 
@@ -84,7 +87,7 @@ def load_scans(subjects: list[Subject], cache: Path, grid: GridSettings, *, prog
     scans = []
     for done, subject in enumerate(subjects):
         progress(done / len(subjects), f"preparing {subject.name}")
-        scans.append(Scan(subject.name, *_prepared(subject, cache, grid)))
+        scans.append(Scan(subject.name, *load_prepared(subject, cache, grid)))
     return scans
 
 
@@ -138,18 +141,30 @@ def _check_no_leak(names: list[str], table: Path) -> None:
         seen.add(name)
 
 
+def load_prepared(subject: Subject, cache: Path, grid: GridSettings, *, modality: str = "T1") -> tuple[Array, Array]:
+    """Image float16 in [0, 1] and brain bool on the model grid; prepared once and kept in `cache`."""
+
+    def make() -> dict[str, Array]:
+        prepared = prepare_as(modality, read_scan(subject.path), settings=grid)
+        return {"image": prepared.image.array.astype(np.float16), "brain": prepared.brain}
+
+    others = [] if modality == "T1" else [modality]
+    arrays = kept(cache, subject.name, [*identity_of(subject), asdict(grid), *others], make)
+    return arrays["image"], arrays["brain"]
+
+
 def identity_of(subject: Subject) -> tuple[str, int]:
     """What tells one prepared scan from another: the file's bytes and the version of the preparation."""
     return digest_of(subject.path), PREPARATION
 
 
-def _prepared(subject: Subject, cache: Path, grid: GridSettings) -> tuple[Array, Array]:
-    what = json.dumps([*identity_of(subject), asdict(grid)])
-    kept = cache / f"{subject.name}-{hashlib.sha256(what.encode()).hexdigest()[:16]}.npz"
-    if not kept.exists():
-        prepared = prepare(read_scan(subject.path), settings=grid)
+def kept(cache: Path, name: str, made_from: list[Any], make: Callable[[], dict[str, Array]]) -> dict[str, Array]:
+    """What `make` makes, made once: kept in `cache` under `name` and a hash of `made_from` (plain JSON)."""
+    path = cache / f"{name}-{hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:16]}.npz"
+    if not path.exists():
+        arrays = make()
         cache.mkdir(parents=True, exist_ok=True)
-        with write_atomically(kept) as temporary, temporary.open("wb") as stream:
-            np.savez_compressed(stream, image=prepared.image.array.astype(np.float16), brain=prepared.brain)
-    with np.load(kept, allow_pickle=False) as arrays:
-        return arrays["image"], arrays["brain"]
+        with write_atomically(path) as temporary, temporary.open("wb") as stream:
+            np.savez_compressed(stream, allow_pickle=False, **arrays)
+    with np.load(path, allow_pickle=False) as stored:
+        return dict(stored)

@@ -25,6 +25,7 @@ METHODS = (
     "anogan",
     "autoencoder",
     "fanogan",
+    "fanogan-3d",
 )
 
 

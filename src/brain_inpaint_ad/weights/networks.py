@@ -12,6 +12,7 @@ from ..nets.evidence import EvidenceNet, EvidenceSettings
 from ..nets.gan import FastGan, Gan, GanSettings
 from ..nets.predictor import LossPredictor
 from ..nets.unet import UNet, UNetSettings
+from ..nets.volume_gan import VolumeGan, VolumeGanSettings
 from .card import Card
 
 
@@ -27,6 +28,10 @@ def _unet(card: Card) -> nn.Module:
     return UNet(UNetSettings(width=card.width, depth=card.depth, max_width=card.max_width))
 
 
+def _volume_gan(card: Card) -> nn.Module:
+    return VolumeGan(VolumeGanSettings(**{**card.network, "field_mm": tuple(card.network.get("field_mm", ()))}))
+
+
 _NETWORKS: dict[str, Callable[[Card], nn.Module]] = {  # by card.METHODS; the detectors are in pipeline
     "inpainting": _unet,
     "loss-prediction": lambda card: LossPredictor(),
@@ -36,4 +41,5 @@ _NETWORKS: dict[str, Callable[[Card], nn.Module]] = {  # by card.METHODS; the de
     "anogan": lambda card: Gan(GanSettings(**card.network)),
     "autoencoder": lambda card: Autoencoder(AutoencoderSettings(**card.network)),
     "fanogan": lambda card: FastGan(GanSettings(**card.network)),
+    "fanogan-3d": _volume_gan,
 }

@@ -22,6 +22,7 @@ from .networks import make_network
 
 DEFAULT_MODEL = "t1-evidence"
 WINDOW_MODEL = "t1-inpaint-32mm"  # the published method: what a wish for windows or for an engine means
+SCORE_MODEL = "t1-fanogan3d"  # judges whole scans
 FAST_MODEL = "t1-inpaint-32mm-fast"  # three levels instead of four; R and R′ learned from it
 
 _SIZE = re.compile(r"-\d+(\.\d+)?mm(?=-|$)")  # of the window, in a model's name

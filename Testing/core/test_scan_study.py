@@ -1,0 +1,211 @@
+"""The study of scan scores: implanted lesions and corrupted scans are what they claim, and its figures are right."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import brain_inpaint_ad as ad
+from brain_inpaint_ad.evaluation.corruptions import CORRUPTIONS, misplaced
+from brain_inpaint_ad.evaluation.implants import KINDS, SIZES_ML, Lesion, implant
+from brain_inpaint_ad.evaluation.scan_figures import draw_examples, draw_roc, draw_scores
+from brain_inpaint_ad.evaluation.scan_metrics import auroc, doubts_of, left_out, norm_of, operate, roc, youden
+from brain_inpaint_ad.evaluation.scan_study import table_of
+from brain_inpaint_ad.evaluation.scan_trials import CLEAN, LESIONS, MEASURES, Trial, matched
+from brain_inpaint_ad.prepare import GridSettings, prepare
+
+scores = st.lists(st.integers(0, 20).map(float), min_size=1, max_size=12)
+
+
+def a_trial(scan, kind, score, **others):
+    return Trial(scan, kind, 2.0 if kind in LESIONS else None, dict.fromkeys(MEASURES, 0.5) | {"score": score} | others)
+
+
+@pytest.fixture(scope="module")
+def a_scan(a_phantom):
+    return a_phantom.scan, a_phantom.scan.array > 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("volume_ml", [2.0, 20.0])
+def test_an_implanted_lesion_has_its_volume_and_changes_little_beyond_it(a_scan, kind, volume_ml):
+    scan, brain = a_scan
+    struck, truth = implant(scan, brain, Lesion(kind, volume_ml), np.random.default_rng(0))
+    assert truth.sum() * scan.grid.voxel_mm3 / 1000 == pytest.approx(volume_ml, rel=0.05)
+    assert (struck.array[~brain] == scan.array[~brain]).all()
+    change = struck.array[truth].mean() - scan.array[truth].mean()
+    assert change * (1 if kind == "bright" else -1) > 0.1 * np.median(scan.array[brain])
+    changed = np.abs(struck.array - scan.array) > 0.02 * scan.array.max()
+    away_mm = np.linalg.norm((np.argwhere(changed & brain) - np.argwhere(truth).mean(axis=0)) * scan.grid.spacing[::-1], axis=1)
+    radius_mm = (3 * volume_ml * 1000 / (4 * np.pi)) ** (1 / 3)
+    assert away_mm.max() < (4.5 if kind == "pushing" else 3.5) * radius_mm
+    beyond = (changed & ~truth).sum() / truth.sum()
+    assert beyond > 2 if kind == "pushing" else beyond < 1.5
+
+
+def test_the_same_seed_gives_the_same_lesion_and_another_another(a_scan):
+    one, same, other = (implant(*a_scan, Lesion("dark", 5), np.random.default_rng(seed))[1] for seed in (1, 1, 2))
+    assert (one == same).all()
+    assert (one != other).any()
+
+
+@pytest.mark.parametrize("kind", CORRUPTIONS)
+def test_a_corruption_is_repeatable_and_changes_the_scan(a_scan, kind):
+    if kind in ("motion", "ghosting", "noise"):
+        pytest.importorskip("torchio")
+    scan, brain = a_scan
+    (one, mask), (same, _), (other, _) = (CORRUPTIONS[kind](scan, brain, np.random.default_rng(seed)) for seed in (3, 3, 4))
+    assert (one.array == same.array).all()
+    assert one.grid == same.grid
+    assert (one.array != scan.array).any() or one.grid != scan.grid
+    assert (one.array != other.array).any() or one.grid != other.grid
+    assert np.isfinite(one.array).all()
+    if kind == "wrong orientation":
+        axes = np.reshape(one.grid.direction, (3, 3))
+        assert np.linalg.det(axes) == pytest.approx(1)
+        assert (one.array == scan.array).all()
+    if kind == "clipped field":
+        assert 0.5 * brain.sum() < mask.sum() < 0.95 * brain.sum()
+    if kind == "missing slices":
+        empty = [(one.array.min(axis=axes) == one.array.max(axis=axes)).sum() for axes in ((1, 2), (0, 2), (0, 1))]
+        before = [(scan.array.min(axis=axes) == scan.array.max(axis=axes)).sum() for axes in ((1, 2), (0, 2), (0, 1))]
+        assert max(np.array(empty) - before) >= 3
+
+
+def test_a_lost_registration_lands_centimetres_beside():
+    import SimpleITK as sitk
+
+    points = np.random.default_rng(0).uniform(-60, 60, (50, 3))
+    wrong = misplaced(sitk.Transform(3, sitk.sitkIdentity), np.random.default_rng(1))
+    away = [np.linalg.norm(np.array(wrong.TransformPoint(point.tolist())) - point) for point in points]
+    assert 5 < np.median(away) < 60
+
+
+@settings(deadline=None)
+@given(scores, scores)
+def test_auroc_is_that_of_scikit_learn(clean, other):
+    from sklearn.metrics import roc_auc_score
+
+    truth = [0] * len(clean) + [1] * len(other)
+    assert auroc(clean, other) == pytest.approx(roc_auc_score(truth, [*clean, *other]))
+
+
+@settings(deadline=None)
+@given(scores, scores)
+def test_no_threshold_is_better_than_the_youden_point(clean, abnormal):
+    def gain(threshold):
+        operation = operate(clean, abnormal, threshold)
+        return operation.recall + operation.specificity
+
+    best = gain(youden(clean, abnormal))
+    assert all(gain(cut) <= best + 1e-12 for cut in np.arange(-0.5, 21, 0.5) if cut > min(*clean, *abnormal) - 0.1)
+
+
+def test_accuracy_counts_scans_of_both_kinds():
+    operation = operate([1, 2, 3, 9], [2, 8], 5)
+    assert (operation.accuracy, operation.recall, operation.specificity) == (4 / 6, 0.5, 0.75)
+
+
+def test_the_norm_of_quality_is_that_of_the_clean_scans_logarithms():
+    trials = [a_trial(f"s{n}", CLEAN, n, noise=10.0 ** (n - 2)) for n in range(3)]
+    trials += [a_trial("s0", LESIONS[0], 10.0, noise=1000.0)]
+    norm = norm_of(trials)
+    assert norm.scores == (0, 1, 2)
+    assert (norm.quality.mean["noise"], norm.quality.spread["noise"]) == (-1, 1)
+    assert (norm.quality.mean["steps"], norm.quality.spread["steps"]) == (pytest.approx(np.log10(0.5), abs=1e-5), 0.001)
+    assert 2 < norm.abnormal_from <= 10
+
+
+def test_nobody_is_judged_by_a_threshold_of_their_own():
+    """Two subjects whose lesions score below the other's clean scan: their own points would be right, each other's are not."""
+    low, high = [(CLEAN, 1.0), (LESIONS[0], 2.0)], [(CLEAN, 11.0), (LESIONS[0], 12.0)]
+    extra = [a_trial("c", CLEAN, 11.5)]
+    trials = [a_trial(name, kind, value) for name, pairs in (("a", low), ("b", high)) for kind, value in pairs] + extra
+    found = left_out(trials)
+    assert found.recall == 0.5
+    assert found.specificity < 1
+
+
+def test_table_and_picture_have_a_place_for_every_kind_and_refused_scans_are_counted():
+    trials = [a_trial(f"s{n}", CLEAN, 1.0 + n) for n in range(4)]
+    trials += [a_trial(f"s{n}", LESIONS[0], 3.5 + n) for n in range(2)]
+    trials += [a_trial("s0", "noise", 9.0), Trial("s1", "noise", None, {}, "no brain was found")]
+    norm = norm_of(trials)
+    lines = table_of(trials, norm, own=False).lines
+    assert [line[:3] for line in lines] == [[CLEAN, "4", "–"], [f"{LESIONS[0]}, 2 ml", "2", "0.88"], ["noise", "2", "1.00"]]
+    assert [line[-2:] for line in lines] == [["0/4", ""], ["0/2", ""], ["1/2", "unusable (1)"]]
+    views = [replace(trial, view=np.full((2, 8, 8), 0.5)) for trial in trials]
+    curves = {"lesions": {"score": ([1.0, 2.0], [1.5, 3.0])}, "spoilt": {"score": ([1.0], [2.0])}}
+    for picture in (draw_scores(trials, norm), draw_roc(curves, 1.2), draw_examples(trials), draw_examples(views)):
+        assert picture.startswith(b"\x89PNG")
+
+
+def test_a_clean_scan_is_judged_by_the_quality_of_the_others():
+    """Three alike and one noisy: among all four it is within the spread, against the three others far beyond."""
+    trials = [a_trial(f"s{n}", CLEAN, n, noise=0.1 * (1 + 0.01 * n)) for n in range(3)]
+    trials += [a_trial("noisy", CLEAN, 3, noise=0.5), a_trial("s0", LESIONS[0], 10.0)]
+    norm = norm_of(trials)
+    assert max(doubts_of(trials, norm, CLEAN, own=False)) < 1
+    assert [value > 1 for value in doubts_of(trials, norm, CLEAN, own=True)] == [False, False, False, True]
+    line = table_of(trials, norm, own=True).lines[0]
+    assert line[-2:] == ["1/4", "noisy (1)"]
+
+
+@settings(deadline=None)
+@given(scores, scores)
+def test_the_area_under_the_curve_is_the_auroc(clean, other):
+    false, true = roc(clean, other)
+    assert (false[0], true[0], false[-1], true[-1]) == (0, 0, 1, 1)
+    assert np.trapezoid(true, false) == pytest.approx(auroc(clean, other))
+
+
+def test_matched_intensities_are_those_of_the_other_scans(a_coarse_scan):
+    prepared = prepare(ad.read_scan(a_coarse_scan), settings=GridSettings(spacing_mm=4.0, rows=64, columns=48))
+    quantiles = np.linspace(0.2, 0.6, 257)
+    moved = matched(prepared, quantiles)
+    inside = prepared.brain
+    assert np.quantile(moved[inside], [0.1, 0.5, 0.9]) == pytest.approx([0.24, 0.4, 0.56], abs=0.01)
+    order = np.argsort(prepared.image.array[inside], kind="stable")
+    assert (np.diff(moved[inside][order]) >= -1e-6).all()
+    assert (moved[~inside] == 0).all()
+
+
+def test_one_command_gives_table_rows_and_picture_and_calibrates_the_card(run_cli, a_healthy_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("brain_inpaint_ad.prepare.bias.ITERATIONS", (1, 1, 1))  # the bias field is not what this is about
+    """On two healthy phantoms, with a few of the lesions and corruptions."""
+    from brain_inpaint_ad.nets.volume_gan import VolumeGanSettings
+    from brain_inpaint_ad.training.volume_fanogan import train
+    from brain_inpaint_ad.training.volume_gan import VolumeGanTraining
+
+    data = tmp_path / "data"
+    (data / "brain").mkdir(parents=True)
+    for n in range(4):
+        shutil.copy(a_healthy_folder / f"{'abc'[n % 3]}{n % 3 + 1}_brain.nii.gz", data / "brain" / f"s{n}_brain.nii.gz")
+    lines = ["scan,split", *(f"s{n},{split}" for n, split in enumerate(("train", "train", "validation", "validation")))]
+    (data / "subjects.csv").write_text("\n".join(lines) + "\n")
+    tiny = VolumeGanSettings(size=16, width=2, latent=3)
+    training = VolumeGanTraining(network=tiny, spacing_mm=4.0, batch_gan=2, batch_encoder=2)
+    train(data, tmp_path / "run", settings=training, iterations={"gan": 1, "encoder": 1, "refine": 1}, device="cpu")
+    model = tmp_path / "run" / "fanogan.safetensors"
+    kinds = ["dark lesion", "failed registration"]
+    words = ["evaluate-scans", "--data", data, "--out", tmp_path / "out", "--model", model]
+    words += ["--scans", 2, "--kinds", ",".join(kinds)]
+    refused = run_cli(*words)
+    assert refused.code == 1
+    assert "--calibrate" in refused.err
+    answer = run_cli(*words, "--calibrate")
+    assert answer.code == 0, answer.err
+    record = json.loads((tmp_path / "out" / "rows.json").read_text())
+    found = [(trial["kind"], trial["size_ml"]) for trial in record["trials"]]
+    lesions = [("dark lesion", size_ml) for size_ml in SIZES_ML]
+    assert found == [(CLEAN, None)] * 2 + 2 * [*lesions, (kinds[1], None)]
+    assert answer.out.count("\n|") == 2 + 1 + len(SIZES_ML) + 1
+    card = json.loads(model.with_suffix(".json").read_text())
+    clean = sorted(trial["measures"]["score"] for trial in record["trials"] if trial["kind"] == CLEAN)
+    assert card["healthy_validation"]["whole_scan"]["scores"] == pytest.approx(clean)
+    for name in ("scores.png", "roc.png", "examples.png"):
+        assert (tmp_path / "out" / name).stat().st_size > 1000

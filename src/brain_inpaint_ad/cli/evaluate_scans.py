@@ -1,0 +1,56 @@
+"""`brain-inpaint-ad evaluate-scans`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..progress import Progress
+from .run import ProgressStyle, run
+
+
+def evaluate_scans(
+    data: Annotated[Path, typer.Option(help="Healthy scans with subjects.csv and brain/, laid out as ixi.")],
+    out: Annotated[Path, typer.Option(help="Folder for table.md, rows.json and pictures; a run that was cut goes on.")],
+    model: Annotated[
+        str, typer.Option(help="A fanogan-3d model's name or the path of its .safetensors file.")
+    ] = "t1-fanogan3d",
+    split: Annotated[str, typer.Option(help="validation, or test: once, at the end.")] = "validation",
+    scans: Annotated[int | None, typer.Option(min=2, help="How many healthy scans to put lesions into and to spoil.")] = None,
+    kinds: Annotated[str, typer.Option(help="Lesions and corruptions by name, separated by commas; all.")] = "all",
+    against: Annotated[list[str] | None, typer.Option(help="Patients as DATASET=FOLDER; may be repeated.")] = None,
+    slices_model: Annotated[
+        str | None, typer.Option(help="A 2-D model to compare with on the middle slices, such as one of train fanogan.")
+    ] = None,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="Write healthy scores, Youden point and limits of quality into the card.")
+    ] = False,
+    cache: Annotated[Path | None, typer.Option(help="Folder for what took long (default: OUT/cache).")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    progress: Annotated[ProgressStyle, typer.Option(help="bar, jsonl or none.")] = ProgressStyle.bar,
+) -> None:
+    """Does the whole-scan score notice implanted lesions and corrupted scans? AUROC per kind and size, beside baselines."""
+
+    def work(report: Progress) -> str:
+        from ..evaluation.scan_study import study
+
+        return study(
+            model,
+            data,
+            out,
+            split=split,
+            kinds=None if kinds == "all" else kinds.split(","),
+            most=scans,
+            against=against or [],
+            slices_model=slices_model,
+            calibrate=calibrate,
+            cache=cache,
+            device=device,
+            command="brain-inpaint-ad " + " ".join(sys.argv[1:]),
+            progress=report,
+        )
+
+    typer.echo(run(work, progress))

@@ -1,0 +1,85 @@
+"""`brain-inpaint-ad train fanogan-3d`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..files import only_run_in
+from ..progress import Progress
+from .run import ProgressStyle, run
+from .train import SAVE_PATIENCE_S, app
+
+
+class Step(StrEnum):
+    """Which part of the training."""
+
+    all = "all"
+    gan = "gan"
+    encoder = "encoder"
+    refine = "refine"
+
+
+class Modality(StrEnum):
+    """What kind of scans."""
+
+    t1 = "T1"
+    ct = "CT"
+
+
+@app.command("fanogan-3d")
+def fanogan_3d(
+    data: Annotated[Path, typer.Option(help="Folder of healthy scans, with subjects.csv in it or above it.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run: a folder for each step, weights.")],
+    step: Annotated[Step, typer.Option(help="gan, then encoder, then refine; all: one after the other.")] = Step.all,
+    gan_iterations: Annotated[int, typer.Option(help="Batches of the GAN step.")] = 20_000,
+    encoder_iterations: Annotated[int, typer.Option(help="Batches of the encoder step.")] = 10_000,
+    refine_iterations: Annotated[int, typer.Option(help="Batches of the refinement.")] = 20_000,
+    max_minutes: Annotated[float | None, typer.Option(help="Stop after this time; --resume goes on.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the folder.")] = False,
+    subjects: Annotated[Path | None, typer.Option(help="CSV of scans and their split (train, validation, test).")] = None,
+    template: Annotated[
+        Path | None, typer.Option(help="Brain to register to. [default: the mean of the training scans]", readable=False)
+    ] = None,
+    modality: Annotated[Modality, typer.Option(help="T1, or CT in Hounsfield units.")] = Modality.t1,
+    size: Annotated[int, typer.Option(help="Voxels along each side of the cube, a multiple of 16.")] = 64,
+    width: Annotated[int, typer.Option(help="Channels of the finest maps; 64 as published.")] = 16,
+    latent: Annotated[int, typer.Option(help="Length of the latent vector; 2500 as published.")] = 256,
+    seed: Annotated[int, typer.Option(help="Seed of weights, cubes and noise.")] = 0,
+    name: Annotated[str | None, typer.Option(help="Name of the model in its card. [default: the folder's]")] = None,
+    data_note: Annotated[str, typer.Option(help="Source and licence of the data, for the model's card.")] = "",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    progress: Annotated[ProgressStyle, typer.Option(help="bar, jsonl or none.")] = ProgressStyle.bar,
+) -> None:
+    """Train 3-D f-AnoGAN (Simarro 2020): GAN, encoder, refinement of both."""
+
+    def work(report: Progress) -> dict[str, int]:
+        from ..nets.volume_gan import VolumeGanSettings
+        from ..training.volume_fanogan import train
+        from ..training.volume_gan import VolumeGanTraining
+
+        network = VolumeGanSettings(size=size, width=width, latent=latent)
+        with only_run_in(out):
+            return train(
+                data,
+                out,
+                settings=VolumeGanTraining(network=network, modality=modality.value, seed=seed),
+                step=step.value,
+                iterations={"gan": gan_iterations, "encoder": encoder_iterations, "refine": refine_iterations},
+                max_minutes=max_minutes,
+                resume=resume,
+                subjects=subjects,
+                template=template,
+                device=device,
+                name=name,
+                data_note=data_note,
+                progress=report,
+            )
+
+    done = run(work, progress, patience_s=SAVE_PATIENCE_S)
+    if progress is not ProgressStyle.jsonl:
+        steps = ", ".join(f"{part} {count}" for part, count in done.items())
+        typer.echo(f"iterations done: {steps or 'none'}; weights are in {out}/fanogan.safetensors; next: calibrate.")

@@ -1,0 +1,26 @@
+"""Which preparation a kind of scan gets."""
+
+from __future__ import annotations
+
+from ..progress import Progress, silent
+from ..volume import Volume
+from . import Prepared, prepare
+from .ct import prepare_ct
+from .extraction import AUTO
+from .grid import GridSettings
+
+
+def prepare_as(
+    modality: str,
+    scan: Volume,
+    *,
+    mask: Volume | None = None,
+    settings: GridSettings | None = None,
+    extraction: str = AUTO,
+    use_gpu: bool = False,
+    progress: Progress = silent,
+) -> Prepared:
+    """As `prepare`, or for "CT" as `prepare_ct`. modality: of a model's card."""
+    if modality == "CT":
+        return prepare_ct(scan, mask=mask, settings=settings, progress=progress)
+    return prepare(scan, mask=mask, settings=settings, extraction=extraction, use_gpu=use_gpu, progress=progress)

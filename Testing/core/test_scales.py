@@ -156,3 +156,20 @@ def test_a_model_is_cut_as_suits_its_heat_unless_asked_otherwise(a_phantom_scan,
     weights.with_suffix(".json").write_text(json.dumps({**card, "segmentation": "cubes"}))
     with pytest.raises(WeightsError, match="update the program"):
         cut()
+
+
+def test_an_anomaly_ends_where_it_is_far_cooler_than_its_hottest_place():
+    labels = np.ones((3, 12, 12), np.int32)
+    labels[:, 2:10, 2:10] = 2  # warm, around
+    labels[:, 4:7, 4:7] = 3  # the hot core
+    labels[:, 0:2, :] = 4  # warm as well, and touching
+    heat = np.array([0.0, 0.1, 1.5, 6.0, 3.0])
+    regions = Regions(labels, heat, np.zeros(5, int))
+    settings = replace(TOGETHER, min_volume_ml=0.0)
+    found = select_anomalies(regions, settings, threshold=1.0, voxel_mm3=8.0)
+    np.testing.assert_array_equal(found > 0, (labels == 3) | (labels == 4))
+    assert found.max() == 2  # what lay between has gone
+    whole = select_anomalies(regions, replace(settings, segmentation="volume"), threshold=1.0, voxel_mm3=8.0)
+    np.testing.assert_array_equal(whole > 0, labels >= 2)
+    calm = select_anomalies(replace(regions, heat=np.array([0, 0.1, 1.5, 2.0, 1.6])), settings, threshold=1.0, voxel_mm3=8.0)
+    np.testing.assert_array_equal(calm > 0, labels >= 2)  # an even anomaly keeps its whole

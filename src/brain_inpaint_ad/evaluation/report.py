@@ -29,7 +29,7 @@ from .tables import Row, all_tables, main_table
 __all__ = ["check_names", "evaluate", "table"]
 
 _LOG = logging.getLogger(__name__)
-METRICS = 3  # goes up whenever the same heat would be scored otherwise: rows of before are computed again
+METRICS = 4  # goes up whenever the same heat would be scored otherwise: rows of before are computed again
 
 
 @dataclass(frozen=True, slots=True)

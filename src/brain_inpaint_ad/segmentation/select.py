@@ -14,6 +14,9 @@ from .graph import MAX_SIGMA, MIN_SCALE
 
 RULES = ("calibrated", "paper")
 SEGMENTATIONS = ("slices", "volume", "scales", "residual")
+# Of a third, 41 % and a half, a third served the BraTS validation cases best.
+TRIM = 1 / 3
+_TOUCHING = np.ones((3, 3, 3))  # corners count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,10 +81,13 @@ def select_anomalies(regions: Regions, settings: SegmentSettings, *, threshold: 
 
     threshold: least heat of a region under the calibrated rule, taken from healthy scans; the paper's rule ignores it and
     answers always: the hottest region of every slice, or of the whole volume when that was cut in 3-D. Voxels by themselves
-    ("residual") are above the threshold under either rule.
+    ("residual") are above the threshold under either rule. "scales", calibrated: an anomaly ends where its heat is below TRIM
+    of its hottest region's.
     """
-    chosen = _chosen(regions, settings, threshold)
-    parts, count = ndimage.label(chosen[regions.labels], structure=np.ones((3, 3, 3)))
+    chosen = _chosen(regions, settings, threshold)[regions.labels]
+    if settings.segmentation == "scales" and settings.rule == "calibrated":
+        chosen = _trimmed(chosen, regions.heat[regions.labels])
+    parts, count = ndimage.label(chosen, structure=_TOUCHING)
     sizes = np.bincount(parts.ravel(), minlength=count + 1)
     sizes[0] = 0
     least = _least_voxels(settings, voxel_mm3)
@@ -91,8 +97,22 @@ def select_anomalies(regions: Regions, settings: SegmentSettings, *, threshold: 
     return np.asarray(number[parts])
 
 
+def _trimmed(chosen: Array, heat: Array) -> Array:
+    """Each connected part without what is far cooler than its hottest place: brains of other scanners are warm all over.
+
+    A share of the maximum is how PET outlines lesions (Boellaard 2015).
+    """
+    parts, count = ndimage.label(chosen, structure=_TOUCHING)
+    hottest = np.zeros(count + 1)
+    np.maximum.at(hottest, parts[chosen], heat[chosen])
+    return np.asarray(chosen & (heat >= TRIM * hottest[parts]))
+
+
 def select_in_slice(regions: Regions, settings: SegmentSettings, *, threshold: float) -> Array:
-    """As `select_anomalies` for the regions that one slice shows: int32 (rows, columns), 1…n connected parts of any size."""
+    """As `select_anomalies` for the regions that one slice shows: int32 (rows, columns), 1…n connected parts of any size.
+
+    Nothing is trimmed: a slice alone does not show the hottest place of an anomaly.
+    """
     parts, _ = ndimage.label(_chosen(regions, settings, threshold)[regions.labels[0]], structure=np.ones((3, 3)))
     return np.asarray(parts, dtype=np.int32)
 

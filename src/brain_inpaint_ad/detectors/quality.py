@@ -37,8 +37,8 @@ MEANING = {
     "steps": Complaint(8.0, "slices missing or uneven"),
     "noise": Complaint(5.0, "noisy"),
     "edges": Complaint(3.0, small="edges unclear (motion or ghosting)"),
-    "misfit": Complaint(6.0, "does not fit the template (orientation, field of view or registration)"),
-    "uncovered": Complaint(6.0, "brain incomplete (field of view or brain mask)"),
+    "misfit": Complaint(5.0, "does not fit the template (orientation, field of view or registration)"),
+    "uncovered": Complaint(5.0, "brain incomplete (field of view or brain mask)"),
     "error": Complaint(4.0, "unusual all over"),
 }
 OF_THE_IMAGE = ("steps", "noise", "edges")  # what can be said without a template and without a network

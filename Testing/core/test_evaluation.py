@@ -160,20 +160,6 @@ def test_two_models_of_one_name_are_refused_before_any_work(a_tiny_model, tmp_pa
     assert "two models are called tiny" in answer.err
 
 
-def test_calibration_also_sees_the_scans_as_other_scanners_would_show_them(a_tiny_model, tmp_path, run_cli):
-    healthy, model = a_small_set(tmp_path / "healthy", lesion=False), tmp_path / "mine.safetensors"
-    model.write_bytes(a_tiny_model.read_bytes())
-    cards = []
-    for rescans in (0, 1, 1):
-        model.with_suffix(".json").write_bytes(a_tiny_model.with_suffix(".json").read_bytes())
-        answer = run_cli("calibrate", model, "--data", healthy, "--skip", "B", "--stride-mm", "16", "--rescans", rescans)
-        assert answer.code == 0, answer.err
-        cards.append(json.loads(model.with_suffix(".json").read_text()))
-    assert [card["healthy_validation"]["rescans"] for card in cards] == [0, 1, 1]
-    assert cards[0]["thresholds"] != cards[1]["thresholds"] == cards[2]["thresholds"]
-    assert cards[1]["healthy_validation"]["scans"] == ["A"]
-
-
 def test_a_scan_that_was_trained_on_does_not_calibrate(a_tiny_model, tmp_path, run_cli):
     healthy = a_small_set(tmp_path / "healthy", lesion=False)
     model = tmp_path / "mine.safetensors"

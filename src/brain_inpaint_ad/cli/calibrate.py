@@ -19,9 +19,6 @@ def calibrate(
     data: Annotated[Path, typer.Option(help="Folder of healthy scans, with subjects.csv in it or above it.")],
     subjects: Annotated[Path | None, typer.Option(help="CSV of scans and their split.")] = None,
     skip: Annotated[list[str] | None, typer.Option(help="A scan to leave out; may be repeated.")] = None,
-    rescans: Annotated[
-        int, typer.Option(min=0, help="How often each scan also counts as another scanner might have shown it.")
-    ] = 0,
     stride_mm: Annotated[float, typer.Option(help="Step between windows in mm, as detect will be run.")] = 4.0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     progress: Annotated[ProgressStyle, typer.Option(help="bar, jsonl or none.")] = ProgressStyle.bar,
@@ -31,16 +28,7 @@ def calibrate(
     def work(report: Progress) -> Card:
         from ..evaluation.calibration import calibrate as take
 
-        return take(
-            model,
-            data,
-            subjects=subjects,
-            skip=tuple(skip or ()),
-            rescans=rescans,
-            stride_mm=stride_mm,
-            device=device,
-            progress=report,
-        )
+        return take(model, data, subjects=subjects, skip=tuple(skip or ()), stride_mm=stride_mm, device=device, progress=report)
 
     card = run(work, progress)
     for name, value in card.thresholds.items():

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +15,13 @@ from ..detectors.retreat import heat_within_memory
 from ..errors import FitError, InputError
 from ..io import read_scan
 from ..prepare import Prepared
-from ..prepare.intensity import normalise
 from ..prepare.kinds import prepare_as
 from ..progress import Progress, part_of, silent
 from ..result import threshold_name
 from ..segmentation.recut import cut_regions
 from ..segmentation.regions import possible_segmentations
 from ..segmentation.select import Regions, SegmentSettings, select_anomalies
-from ..training.data import Subject, find_subjects
-from ..training.scanners import other_scanner
+from ..training.data import find_subjects
 from ..volume import Array
 from ..weights.card import Card
 from ..weights.folders import find_model
@@ -42,18 +38,15 @@ def calibrate(
     *,
     subjects: Path | None = None,
     skip: tuple[str, ...] = (),
-    rescans: int = 0,
     stride_mm: float = 4.0,
     device: str = "auto",
     progress: Progress = silent,
 ) -> Card:
     """Set the thresholds in the card of `model` from the validation split of the healthy scans below `data`.
 
-    skip: scans to leave out, for example because a table will report on them; rescans: how often each scan also counts as some
-    other scanner might have shown it (training.scanners), so that no more of healthy brain comes through there; stride_mm: as
-    `detect` will be run. Writes the card; returns it. Thresholds for volumes need numba, and are left out without it. A network
-    with several window sizes gets thresholds for each. Scans that healthy brains do not fit are left out with a warning and
-    named in the card.
+    skip: scans to leave out, for example because a table will report on them; stride_mm: as `detect` will be run. Writes the
+    card; returns it. Thresholds for volumes need numba, and are left out without it. A network with several window sizes
+    gets thresholds for each. Scans that healthy brains do not fit are left out with a warning and named in the card.
     """
     card = load_detector(model, stride_mm=stride_mm, device=device).card
     detectors = {
@@ -67,9 +60,9 @@ def calibrate(
         raise InputError(f"{min(learned)} was trained on; calibrate on scans the model has never seen.")
     cuts: dict[float | str, dict[str, list[Regions]]] = {}
     left_out: dict[str, str] = {}
-    seen = _each_seen(chosen, card, rescans)
-    for done, (subject, prepared) in enumerate(seen):
-        part = part_of(progress, done / len(chosen) / (1 + rescans), (done + 1) / len(chosen) / (1 + rescans))
+    for done, subject in enumerate(chosen):
+        part = part_of(progress, done / len(chosen), (done + 1) / len(chosen))
+        prepared = prepare_as(card.modality, read_scan(subject.path), settings=card.grid)
         heaters: list[tuple[float | str, Detector]] = [*detectors.items(), (_INTENSITY, IntensityDetector())]
         try:
             heats = [
@@ -91,7 +84,6 @@ def calibrate(
         healthy: dict[str, Any] = {
             "scans": [subject.name for subject in chosen if subject.name not in left_out],
             "left_out": left_out,
-            "rescans": rescans,
             "stride_mm": detectors[size].stride_mm,
             "intensity_baseline_thresholds": _thresholds(cuts[_INTENSITY]),
             **_let_through(cuts[size]["slices"], thresholds[threshold_name("slices")], card.spacing_mm**3),
@@ -100,17 +92,6 @@ def calibrate(
     calibrated = calibrated.at(card.window_mm)
     write_card(calibrated, find_model(model).with_suffix(".json"))
     return calibrated
-
-
-def _each_seen(subjects: list[Subject], card: Card, rescans: int) -> Iterator[tuple[Subject, Prepared]]:
-    """Each scan as it is, and as other scanners might have shown it; the same changes each time."""
-    for subject in subjects:
-        prepared = prepare_as(card.modality, read_scan(subject.path), settings=card.grid)
-        yield subject, prepared
-        for number in range(rescans):
-            rng = np.random.default_rng([number, *subject.name.encode()])
-            image = normalise(other_scanner(prepared.image.array, prepared.brain, rng), prepared.brain)
-            yield subject, replace(prepared, image=prepared.image.with_array(image.astype(np.float32)))
 
 
 def _regions(prepared: Prepared, heat: Array, segmentation: str) -> Regions:

@@ -19,7 +19,7 @@ LAYERS = [
     {"detectors", "result", "picture"},
     {"weights", "findings", "phantom", "recut_file"},
     {"heatmap", "segmentation", "prepare", "dicom"},
-    {"nets", "io", "devices"},
+    {"nets", "io", "devices", "hardware"},
     {"files", "intact", "memory"},
     {"volume", "progress", "errors"},
 ]

@@ -13,6 +13,7 @@ from .. import __version__
 from ..devices import pick_device
 from ..errors import OutputError, SettingsError
 from ..files import write_atomically
+from ..hardware import describe, is_busy
 from ..io import read_scan
 from ..phantom import PhantomSettings, make_phantom
 from ..prepare import Prepared, prepare
@@ -20,7 +21,6 @@ from ..progress import Progress, part_of, silent
 from ..volume import Volume
 from ..weights.card import Card
 from ..weights.store import FAST_MODEL, load_generator
-from .hardware import describe, is_busy
 from .plot import draw_plot
 from .race import Row, race
 from .report import Report

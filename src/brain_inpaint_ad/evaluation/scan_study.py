@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..benchmark.hardware import describe
 from ..detectors import ModelDetector
 from ..detectors.load import load_detector
 from ..detectors.quality import OK
 from ..detectors.whole_scan import WHOLE_SCAN, ScanNorm, WholeScanDetector
 from ..errors import InputError, OutputError, SettingsError
 from ..files import write_atomically
+from ..hardware import describe
 from ..progress import Progress, part_of, silent
 from ..scan_score import load_whole_scan
 from ..weights.folders import find_model

@@ -203,7 +203,7 @@ def test_an_unknown_model_is_refused_with_those_there_are(models):
 
 
 def test_an_unknown_window_is_refused_with_those_there_are(models):
-    with pytest.raises(models.ModelsError, match=r"no window of 48 mm.*32 mm"):
+    with pytest.raises(models.ModelsError, match=r"no window of 48 mm.*8, 16, 32, 64 mm"):
         models.findModel("t1-inpaint").card(48)
 
 

@@ -185,7 +185,8 @@ def test_detect_opens_no_socket_brain_extraction_included(tmp_path):
     scan = save_phantom(head, tmp_path / "scan")[0]
     words = ("--out", tmp_path / "out", "--preview", tmp_path / "first", "--stride-mm", 16, "--rule", "paper")
     done = in_a_process_without_sockets("detect", scan, *words, "--model", "t1-inpaint-32mm-fast")
-    assert (done.returncode, done.stderr) == (0, "")
+    warned = [line for line in done.stderr.splitlines() if "quality problem" not in line]  # it is a made-up head
+    assert (done.returncode, warned) == (0, [])
     assert json.loads((tmp_path / "out" / "report.json").read_text())["brain"]["source"] == "deepbet"
     assert (tmp_path / "first" / "report.json").exists()
 

@@ -126,7 +126,8 @@ def check_left_out(answer, stages, tmp_path, warnings):
     assert answer.code == 0
     assert "preview ready" not in stages
     assert (names_in(tmp_path / "first"), names_in(tmp_path / "out")) == ([], sorted(FILES))
-    (warning,) = [record.getMessage() for record in warnings if record.name.startswith("brain_inpaint_ad")]
+    told = [record.getMessage() for record in warnings if record.name.startswith("brain_inpaint_ad")]
+    (warning,) = [line for line in told if not line.startswith("Memory was full")]  # it was tried again in smaller batches
     assert warning.startswith("There is no preview: ")
     assert "\n" not in warning
     return warning

@@ -15,6 +15,7 @@ from brain_inpaint_ad.detectors.cube import cube_grid, from_cube, to_cube
 from brain_inpaint_ad.detectors.quality import MEANING, OK, QualityNorm, image_measures
 from brain_inpaint_ad.detectors.register import carry
 from brain_inpaint_ad.detectors.whole_scan import WHOLE_SCAN, ScanNorm
+from brain_inpaint_ad.io import read_scan
 from brain_inpaint_ad.nets.volume_gan import VolumeGan, VolumeGanSettings
 from brain_inpaint_ad.phantom import PhantomSettings, make_phantom
 from brain_inpaint_ad.pipeline import load_detector
@@ -172,6 +173,22 @@ def test_score_prints_and_writes_one_line_per_scan(run_cli, a_phantom_scan, a_co
     assert "--overwrite" in again.err
 
 
+def test_a_folder_of_which_a_series_must_be_chosen_does_not_end_the_others(run_cli, a_coarse_scan, a_scan_model, tmp_path):
+    pytest.importorskip("highdicom")
+    from dicom_files import save_classic
+
+    scan = read_scan(a_coarse_scan)
+    for number, name in ((3, "first"), (4, "second")):
+        save_classic(scan, tmp_path / "study" / name, number=number)
+    answer = run_cli("score", tmp_path / "study", a_coarse_scan, "--model", a_scan_model)
+    assert answer.code == 1
+    assert "choose one with --series" in answer.err
+    rows = list(csv.DictReader(io.StringIO(answer.out)))
+    assert [row["quality"] == "unusable" for row in rows] == [True, False]
+    chosen = run_cli("score", tmp_path / "study", "--series", "4", "--model", a_scan_model)
+    assert chosen.code == 0, chosen.err
+
+
 def test_of_several_scans_the_one_that_cannot_be_read_is_named_and_the_others_are_judged(
     run_cli, a_coarse_scan, a_scan_model, tmp_path
 ):
@@ -205,6 +222,7 @@ def test_detect_reports_the_score_and_warns_of_a_scan_in_doubt(a_phantom_scan, a
     told = result.report["scan_score"]
     assert told["score"] == pytest.approx(load_detector(str(a_scan_model)).judge(result.prepared).score, rel=1e-4)
     assert told["healthy_scores"] == tuple(NORM["scores"])
+    assert f"score {told['score']:.3g}, above {told['percentile']:.0f} % of healthy scans" in result.headline
     assert result.model_heatmap[result.prepared.brain].max() > 0
     assert (result.model_heatmap[~result.prepared.brain] == 0).all()
     assert ("quality problem" in caplog.text) == (told["quality"] != OK)

@@ -111,7 +111,7 @@ def test_a_predictor_is_asked_for_neither(core, settings, tmp_path):
 
 
 def test_a_window_the_model_does_not_have_is_refused_before_anything_runs(mrml_lib, core, settings, tmp_path):
-    with pytest.raises(mrml_lib("Models").ModelsError, match="32 mm"):
+    with pytest.raises(mrml_lib("Models").ModelsError, match="32, 64 mm"):
         core.detectCommand(tmp_path / "s.nrrd", tmp_path / "out", settings(model="t1-inpaint", windowMm=24))
     with pytest.raises(mrml_lib("Models").ModelsError, match="no windows"):
         core.detectCommand(tmp_path / "s.nrrd", tmp_path / "out", settings(windowMm=32))

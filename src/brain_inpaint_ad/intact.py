@@ -185,7 +185,9 @@ def _check_dimensions(path: Path, start: int) -> None:
     with path.open("rb") as stream:
         stated = [line[1] for line in _NDIMS.finditer(stream.read(start))]
     if len(stated) != 1 or not stated[0].strip().isdigit() or not 1 <= int(stated[0]) <= _META_DIMENSIONS:
-        raise FormatError(f"{path} does not state one number of dimensions (NDims, 1 to 10); copy or export it again.")
+        raise FormatError(
+            f"{path} could not be read: it does not state one number of dimensions (NDims, 1 to 10); copy or export it again."
+        )
 
 
 def _in_nrrd(path: Path) -> _Stored | None:

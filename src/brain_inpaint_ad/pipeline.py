@@ -176,8 +176,9 @@ def detect(
     thresholds, settings = detector.card.thresholds, asked if segmentation else _suited(asked, detector.card)
     try:
         check_threshold(thresholds, settings)
-    except WeightsError as error:
-        raise FitError(reason) from error
+    except WeightsError:
+        _LOG.warning("%s is cut with %s: it has no threshold for %s.", WINDOW_MODEL, SEGMENTATIONS[0], settings.segmentation)
+        settings = replace(settings, segmentation=SEGMENTATIONS[0])
     _LOG.warning("%s; %s was used instead.", reason.partition(":")[0], WINDOW_MODEL)
     result = _find(detector, prepared, settings, thresholds, clock, part_of(progress, begun, 1.0), reconstruct=reconstruct)
     result.report["model"]["instead_of"] = {"name": DEFAULT_MODEL, "reason": reason}

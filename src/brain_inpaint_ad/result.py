@@ -75,6 +75,16 @@ class Result:
         count = f"{len(self.findings)} anomal{'y' if len(self.findings) == 1 else 'ies'}"
         return f"{count}, {total:.1f} ml; hottest at {place_in_words(hottest)}"
 
+    @property
+    def headline(self) -> str:
+        """The summary, and the scan's score where the model gives one."""
+        score = self.report.get("scan_score")
+        if score is None:
+            return self.summary
+        word = "abnormal" if score["abnormal"] else "normal"
+        place = f"above {score['percentile']:.0f} % of healthy scans"
+        return f"{self.summary}; the scan as a whole is {word} (score {score['score']:.3g}, {place})"
+
     def resegment(self, **changes: Any) -> Result:
         """The same heatmap cut anew, without running a network: `result.resegment(scale=150)`.
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import os
+import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .detectors.retreat import within_memory
 from .detectors.whole_scan import ScanNorm, Verdict, WholeScanDetector
 from .devices import pick_device
 from .dicom import open_scan
-from .errors import InputError, OutputError, WeightsError
+from .errors import InputError, OutputError, SettingsError, WeightsError
 from .files import write_atomically
 from .io import read_labels
 from .memory import memory_bound
@@ -48,16 +50,20 @@ def score(
     *,
     model: str = SCORE_MODEL,
     mask: str | os.PathLike[str] | Volume | None = None,
+    series: str | None = None,
     device: str = "auto",
     progress: Progress = silent,
 ) -> list[ScanScore]:
     """How far each scan as a whole is from what the model knows of healthy brains (Simarro 2020, equation 6).
 
-    scans: as for `detect`; mask: brain mask, for a single scan. A single scan that cannot be used raises as `detect` does;
-    of several, each that cannot is named in its row. Raises WeightsError when the model is missing or not calibrated.
+    scans: as for `detect`; mask, series: brain mask and DICOM series, for a single scan. A single scan that cannot be used
+    raises as `detect` does; of several, each that cannot is named in its row. Raises WeightsError when the model is missing
+    or not calibrated.
     """
     if mask is not None and len(scans) != 1:
         raise InputError("a brain mask belongs to one scan; score scans with masks one by one.")
+    if series is not None and len(scans) != 1:
+        raise InputError("a series belongs to one DICOM folder; score such folders one by one.")
     given = read_labels(mask) if isinstance(mask, (str, os.PathLike)) else mask
     detector = load_whole_scan(model, device=device)
     ScanNorm.from_card(detector.card)  # refused before the work starts
@@ -66,11 +72,15 @@ def score(
         part = part_of(progress, done / len(scans), (done + 1) / len(scans))
         name = scan.name if isinstance(scan, Volume) else str(scan)
         try:
-            rows.append(ScanScore(name, _judged(detector, scan, given, part)))
-        except InputError as error:
+            rows.append(ScanScore(name, _judged(detector, scan, given, series, part)))
+        except (InputError, SettingsError) as error:
             if len(scans) == 1:
                 raise
             rows.append(ScanScore(name, None, str(error)))
+        except MemoryError:
+            if len(scans) == 1:
+                raise
+            rows.append(ScanScore(name, None, f"{name} needs more memory than there is."))
     return rows
 
 
@@ -96,9 +106,13 @@ def write_scores(rows: Iterable[ScanScore], path: Path) -> None:
 
 
 def _judged(
-    detector: WholeScanDetector, scan: str | os.PathLike[str] | Volume, mask: Volume | None, progress: Progress
+    detector: WholeScanDetector,
+    scan: str | os.PathLike[str] | Volume,
+    mask: Volume | None,
+    series: str | None,
+    progress: Progress,
 ) -> Verdict:
-    volume = scan if isinstance(scan, Volume) else open_scan(scan, bound=memory_bound(None))
+    volume = scan if isinstance(scan, Volume) else open_scan(scan, series=series, bound=memory_bound(None))
     card = detector.card
     use_gpu = detector.device.type == "cuda"
     prepared = prepare_as(
@@ -106,7 +120,9 @@ def _judged(
     )
     if card.modality == "T1":
         check_t1(prepared.image.array, prepared.brain, spacing_mm=card.spacing_mm, name=volume.name)
-    return detector.verdict(detector.judge(prepared, progress=part_of(progress, 0.6, 1)))
+    judging = part_of(progress, 0.6, 1)
+    judgement, used = within_memory(detector, lambda whole: whole.judge(prepared, progress=judging))
+    return used.verdict(judgement)
 
 
 def check_table(path: Path | None, *, overwrite: bool) -> None:
@@ -117,3 +133,7 @@ def check_table(path: Path | None, *, overwrite: bool) -> None:
         raise OutputError(f"{path} cannot be written; give the path of a file in a folder that exists.")
     if path.exists() and not overwrite:
         raise OutputError(f"{path} is there already; add --overwrite or choose another file.")
+    try:
+        tempfile.TemporaryFile(dir=path.parent).close()  # whether it can be written: only trying tells
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written ({error.strerror}); choose another folder.") from error

@@ -176,7 +176,7 @@ def detect(
             report(0.97, "writing results")
             result.save(out, overwrite=overwrite, recut=recut, dicom_seg=dicom_seg)
             report(1.0, "done")
-            return result.summary
+            return result.headline
 
     summary = run(work, progress)
     if progress is not ProgressStyle.jsonl:

@@ -24,6 +24,9 @@ def score(
         str, typer.Option(help="A fanogan-3d model's name or the path of its .safetensors file.")
     ] = "t1-fanogan3d",
     mask: Annotated[Path | None, typer.Option(help="Brain mask on the scan's grid, for a single scan.", readable=False)] = None,
+    series: Annotated[
+        str | None, typer.Option(help="Which series of a DICOM folder, for a single scan: number or UID, see: series.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     progress: Annotated[ProgressStyle, typer.Option(help="bar, jsonl or none.")] = ProgressStyle.bar,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a table that is already there.")] = False,
@@ -35,7 +38,7 @@ def score(
         from ..scan_score import score as judge
 
         check_table(out, overwrite=overwrite)
-        rows = judge(scans, model=model, mask=mask, device=device, progress=report)
+        rows = judge(scans, model=model, mask=mask, series=series, device=device, progress=report)
         if out is not None:
             write_scores(rows, out)
         return rows
@@ -43,7 +46,8 @@ def score(
     rows = run(work, progress)
     from ..scan_score import scores_csv
 
-    typer.echo(scores_csv(rows), nl=False)
+    if out is None or progress is not ProgressStyle.jsonl:  # a program that reads progress finds the table in its file
+        typer.echo(scores_csv(rows), nl=False)
     refused = [row for row in rows if row.verdict is None]
     for row in refused:
         typer.echo(f"Error: {row.refusal}", err=True)

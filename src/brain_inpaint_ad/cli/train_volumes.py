@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ..files import only_run_in
-from ..progress import Progress
+from ..progress import ITERATION, Progress
 from .run import ProgressStyle, run
 from .train import SAVE_PATIENCE_S, app
 
@@ -79,7 +79,9 @@ def fanogan_3d(
                 progress=report,
             )
 
-    done = run(work, progress, patience_s=SAVE_PATIENCE_S)
+    done = run(work, progress, patience_s=SAVE_PATIENCE_S, patient_in=ITERATION)
     if progress is not ProgressStyle.jsonl:
         steps = ", ".join(f"{part} {count}" for part, count in done.items())
-        typer.echo(f"iterations done: {steps or 'none'}; weights are in {out}/fanogan.safetensors; next: calibrate.")
+        weights = out / "fanogan.safetensors"
+        after = f"weights are in {weights}; next: calibrate" if weights.exists() else "weights come with the encoder's step"
+        typer.echo(f"iterations done: {steps or 'none'}; {after}.")

@@ -88,7 +88,7 @@ def evaluate(
     for done, case in enumerate(cases):
         part = part_of(progress, first + (1 - first) * done / len(cases), first + (1 - first) * (done + 1) / len(cases))
         here = f"{dataset}/{split}/{case.name}/"
-        before = {key: why for key, why in left_out.items() if key.startswith(here)}
+        before = {key: why for key, why in left_out.items() if key.startswith(here) and _is_of(contenders, key)}
         unfit: dict[str, str] = {}
         new = list(_score_case(case, run, kept, unfit, progress=part))
         if new or unfit != before:
@@ -115,6 +115,11 @@ def _baselines(names: list[str] | None, healthy: Path | None) -> list[str]:
     if missing := [name for name in names if name not in possible]:
         raise SettingsError(f"the baseline {missing[0]} compares with healthy scans; name their folder with --healthy.")
     return names
+
+
+def _is_of(contenders: list[Contender], key: str) -> bool:
+    """Whether the row of this key is one of theirs, in whatever segmentation."""
+    return key.rpartition("/")[2].partition(", ")[0] in {contender.name for contender in contenders}
 
 
 def _score_case(case: Case, run: Run, kept: dict[str, Row], unfit: dict[str, str], *, progress: Progress) -> Iterator[Row]:

@@ -56,33 +56,30 @@ def inpainting(
         from ..training.inpainting import InpaintingSettings, train
 
         first, *others = window_mm or [32.0]
-        with only_run_in(out):
-            return train(
-                data,
-                out,
-                settings=InpaintingSettings(
-                    window_mm=first,
-                    other_windows_mm=tuple(others),
-                    width=width,
-                    depth=depth,
-                    max_width=max_width,
-                    fool_weight=fool_weight,
-                    seed=seed,
-                ),
-                iterations=iterations,
-                max_minutes=max_minutes,
-                resume=resume,
-                subjects=subjects,
-                start_from=start_from,
-                device=device,
-                name=name,
-                data_note=data_note,
-                progress=report,
-            )
+        return train(
+            data,
+            out,
+            settings=InpaintingSettings(
+                window_mm=first,
+                other_windows_mm=tuple(others),
+                width=width,
+                depth=depth,
+                max_width=max_width,
+                fool_weight=fool_weight,
+                seed=seed,
+            ),
+            iterations=iterations,
+            max_minutes=max_minutes,
+            resume=resume,
+            subjects=subjects,
+            start_from=start_from,
+            device=device,
+            name=name,
+            data_note=data_note,
+            progress=report,
+        )
 
-    done = run(work, progress, patience_s=SAVE_PATIENCE_S, patient_in=ITERATION)
-    if progress is not ProgressStyle.jsonl:
-        typer.echo(f"{done} iterations done; weights are in {out}/generator.safetensors; next: brain-inpaint-ad calibrate.")
+    run_alone(work, out, progress, weights="generator.safetensors")
 
 
 class Masks(StrEnum):
@@ -114,28 +111,27 @@ def loss_predictor(
     def work(report: Progress) -> int:
         from ..training.loss_predictor import LossPredictorSettings, train
 
-        with only_run_in(out):
-            return train(
-                data,
-                out,
-                generator=model,
-                settings=LossPredictorSettings(dense=dense, masks=masks.value, seed=seed),
-                iterations=iterations,
-                max_minutes=max_minutes,
-                resume=resume,
-                subjects=subjects,
-                device=device,
-                name=name,
-                data_note=data_note,
-                progress=report,
-            )
+        return train(
+            data,
+            out,
+            generator=model,
+            settings=LossPredictorSettings(dense=dense, masks=masks.value, seed=seed),
+            iterations=iterations,
+            max_minutes=max_minutes,
+            resume=resume,
+            subjects=subjects,
+            device=device,
+            name=name,
+            data_note=data_note,
+            progress=report,
+        )
 
-    done = run(work, progress, patience_s=SAVE_PATIENCE_S, patient_in=ITERATION)
-    if progress is not ProgressStyle.jsonl:
-        typer.echo(f"{done} iterations done; weights are in {out}/predictor.safetensors; next: brain-inpaint-ad calibrate.")
+    run_alone(work, out, progress, weights="predictor.safetensors")
 
 
-def run_alone(work: Callable[[Progress], int], out: Path, progress: ProgressStyle) -> None:
+def run_alone(
+    work: Callable[[Progress], int], out: Path, progress: ProgressStyle, *, weights: str = "model.safetensors"
+) -> None:
     """Train in a folder that no other run uses, and say where the weights are."""
 
     def locked(report: Progress) -> int:
@@ -144,4 +140,4 @@ def run_alone(work: Callable[[Progress], int], out: Path, progress: ProgressStyl
 
     done = run(locked, progress, patience_s=SAVE_PATIENCE_S, patient_in=ITERATION)
     if progress is not ProgressStyle.jsonl:
-        typer.echo(f"{done} iterations done; weights are in {out}/model.safetensors; next: brain-inpaint-ad calibrate.")
+        typer.echo(f"{done} iterations done; weights are in {out}/{weights}; next: brain-inpaint-ad calibrate.")

@@ -3,10 +3,12 @@
 import json
 import math
 import shutil
+from contextlib import nullcontext
 
 import pytest
 import torch
 
+import brain_inpaint_ad as ad
 from brain_inpaint_ad.errors import SettingsError
 from brain_inpaint_ad.io import read_labels, read_scan
 from brain_inpaint_ad.nets.autoencoder import KINDS, Autoencoder, AutoencoderSettings
@@ -167,6 +169,16 @@ def test_a_trained_model_says_what_it_is_and_what_it_left_in_training_scans(trai
     assert load_model(str(trained["fanogan"] / "model.safetensors"))[1].method == "fanogan"
 
 
+def _until(stop):
+    """Progress that cancels after so many of 5 iterations."""
+
+    def progress(fraction, stage):
+        if stage == f"iteration {stop} of 5" and stop < 5:
+            raise ad.Cancelled("cancelled")
+
+    return progress
+
+
 @pytest.mark.parametrize("name", ["svae", "fanogan"])
 def test_a_resumed_run_gives_the_weights_of_one_that_was_never_cut(trained, a_healthy_folder, tmp_path, name):
     """For f-AnoGAN the cut lies where the encoder's turn comes."""
@@ -178,8 +190,9 @@ def test_a_resumed_run_gives_the_weights_of_one_that_was_never_cut(trained, a_he
     for run, stops in {"whole": [5], "cut": [3, 5]}.items():
         shutil.copytree(trained[name] / "prepared", tmp_path / run / "prepared")
         for stop in stops:
-            options = {"settings": settings[name], "iterations": stop, "device": "cpu", "resume": stop != stops[0]}
-            work(a_healthy_folder, tmp_path / run, **options)
+            options = {"settings": settings[name], "iterations": 5, "device": "cpu", "resume": stop != stops[0]}
+            with pytest.raises(ad.Cancelled) if stop < 5 else nullcontext():
+                work(a_healthy_folder, tmp_path / run, progress=_until(stop), **options)
     whole, cut = (torch.load(tmp_path / run / loop.CHECKPOINT, weights_only=True)["nets"] for run in ("whole", "cut"))
     for net in whole:
         assert all(torch.equal(value, cut[net][key]) for key, value in whole[net].items())

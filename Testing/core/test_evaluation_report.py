@@ -1,6 +1,8 @@
 """`evaluate` with healthy scans: every baseline and control, one page, nothing computed twice."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 
@@ -24,11 +26,20 @@ def an_ill_folder(tmp_path_factory):
     return folder
 
 
+def _with_a_cut_and_a_curve(model, folder):
+    """A copy of the model whose card names the cut that suits it and how its training went."""
+    copy = Path(shutil.copy(model, folder / "tiny.safetensors"))
+    card = json.loads(Path(model).with_suffix(".json").read_text())
+    card["training"]["curve"] = {"iteration": [1.0, 2.0], "l1": [0.2, 0.1]}
+    copy.with_suffix(".json").write_text(json.dumps({**card, "segmentation": "volume"}))
+    return copy
+
+
 def test_one_command_gives_every_row_and_a_page_that_stands_alone(
     an_ill_folder, a_healthy_folder, a_tiny_model, tmp_path, run_cli
 ):
-    out = tmp_path / "report"
-    asked = ("evaluate", "--dataset", "brats", "--data", an_ill_folder, "--models", a_tiny_model, "--out", out)
+    out, model = tmp_path / "report", _with_a_cut_and_a_curve(a_tiny_model, tmp_path)
+    asked = ("evaluate", "--dataset", "brats", "--data", an_ill_folder, "--models", model, "--out", out)
     asked += ("--healthy", a_healthy_folder, "--stride-mm", "16")
     answer = run_cli(*asked)
     assert answer.code == 0, answer.err
@@ -46,7 +57,9 @@ def test_one_command_gives_every_row_and_a_page_that_stands_alone(
     assert picks["oracle segment"]["slice_dice"] == max(pick["slice_dice"] for pick in picks.values())
 
     page = (out / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 2  # curves, and Dice against scale
+    assert page.count("data:image/png;base64,") == 3  # curves, Dice against scale, training
+    assert "tiny, volume, brats (validation)" in page  # the cut that its card names is shown
+    assert "tiny, brats (validation)" not in page
     assert page.count("data:image/jpeg;base64,") == 2 * (1 + len(BASELINES))  # best and worst of each
     assert 'src="http' not in page and "href" not in page  # noqa: PT018
     assert all(
@@ -56,7 +69,7 @@ def test_one_command_gives_every_row_and_a_page_that_stands_alone(
 
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.suffix in (".json", ".npz")}
     assert run_cli(*asked).code == 0
-    assert (out / "pictures" / "best-tiny-brats-validation.jpeg").stat().st_size > 1000
+    assert (out / "pictures" / "best-tiny-volume-brats-validation.jpeg").stat().st_size > 1000
     after = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.suffix in (".json", ".npz")}
     assert after == before  # nothing was computed again
 

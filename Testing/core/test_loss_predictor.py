@@ -15,7 +15,8 @@ from brain_inpaint_ad.nets.predictor import LossPredictor
 from brain_inpaint_ad.nets.unet import UNet, UNetSettings
 from brain_inpaint_ad.training.anomalies import add_anomalies
 from brain_inpaint_ad.training.erase import middle_corners
-from brain_inpaint_ad.training.loss_predictor import LossPredictorSettings, grid_corners, rate_at, train
+from brain_inpaint_ad.training.loop import rate_at
+from brain_inpaint_ad.training.loss_predictor import LossPredictorSettings, grid_corners, train
 from brain_inpaint_ad.weights.card import read_card
 from brain_inpaint_ad.weights.store import load_model
 

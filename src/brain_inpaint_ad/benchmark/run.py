@@ -27,6 +27,7 @@ from .report import Report
 from .rows import NARROW_MM, WIDE_MM, heat_rows
 from .scene import FULL, QUICK, Scene
 from .superpixels import cuttings
+from .whole_slices import PUBLISHED_STEPS, SEARCH, slice_rows
 
 _PHANTOM_MM = 3.0
 
@@ -53,7 +54,7 @@ def benchmark(
     plan = QUICK if quick else FULL
     image, brain = torch.from_numpy(prepared.image.array).to(where), torch.from_numpy(prepared.brain).to(where)
     scene = Scene(generator.to(where), card, image, brain, plan)
-    heat = heat_rows(scene)
+    heat = [*heat_rows(scene), *slice_rows(scene)]
     made_by = {
         "command": shlex.join(["brain-inpaint-ad", *sys.argv[1:]]),
         "version": __version__,
@@ -110,8 +111,11 @@ def _notes(card: Card, rows: list[Row], *, is_rushed: bool) -> list[str]:
     if card.window_mm != NARROW_MM:
         notes.append(f"Rows of {NARROW_MM:g} mm use the generator for {card.window_mm:g} mm: speed does not depend on weights.")
     for row in rows:
-        if row.max_difference is None and row.name != row.against and row.unit != "cuts":
+        if row.max_difference is None and row.name != row.against and row.unit != "cuts" and row.against != SEARCH:
             notes.append(f"The row {row.name} has no difference: no network trained for these windows is shipped.")
+    notes.append(
+        f"{SEARCH} takes {PUBLISHED_STEPS} steps a slice (Schlegl 2017); with the 100 of Baur 2018, ratios to it are a fifth."
+    )
     if is_rushed:
         notes.append(
             "Other programs were at work when this began: times are longer than on a machine of its own, ratios less certain."

@@ -20,7 +20,7 @@ from ..errors import OutputError
 from ..files import write_atomically
 from ..segmentation.select import SEGMENTATIONS
 from ..volume import Array
-from .pictures import draw_case, draw_curves, draw_scales
+from .pictures import draw_case, draw_curves, draw_scales, draw_training
 from .store import Store
 from .tables import Row, Table, all_tables, group_of
 
@@ -36,8 +36,11 @@ pre { background: #f2f2f2; padding: .75rem; overflow-x: auto; } .notice { border
 """
 
 
-def write_page(path: Path, rows: list[Row], store: Store, made_by: dict[str, str]) -> None:
-    """rows: of rows.json; store: where the views of the rows are; pictures of rows without one are left out."""
+def write_page(path: Path, rows: list[Row], store: Store, made_by: dict[str, str], models: dict[str, dict[str, Any]]) -> None:
+    """rows: of rows.json; store: where the views of the rows are; pictures of rows without one are left out.
+
+    models: by name, the cut that suits the model ("segmentation") and how its validation figures went ("curve").
+    """
     folder = path.parent / "pictures"
     try:
         folder.mkdir(exist_ok=True)
@@ -45,7 +48,8 @@ def write_page(path: Path, rows: list[Row], store: Store, made_by: dict[str, str
         raise OutputError(f"{folder} cannot be made ({error.strerror}); choose another --out folder.") from error
     show = partial(_image, folder)
     parts = [*_head(rows, made_by), *(table.html() for table in all_tables(rows)), *_curves(rows, store, show)]
-    parts += [*_scales(rows, show), *_cases(rows, store, show)]
+    cuts = {name: told["segmentation"] for name, told in models.items()}
+    parts += [*_scales(rows, show), *_training(models, show), *_cases(rows, store, show, cuts)]
     with write_atomically(path) as temporary:
         temporary.write_text(_document("".join([*parts, _scans(rows)])), encoding="utf-8")
 
@@ -123,9 +127,26 @@ def _scales(rows: list[Row], show: Show) -> Iterator[str]:
         yield show(draw_scales(panels), "png", title)
 
 
-def _cases(rows: list[Row], store: Store, show: Show) -> Iterator[str]:
-    """Best, median and worst by Dice (healthy scans: by what was found) of every detector's default rule."""
-    scored = [row for row in rows if "anomalies" in row["scores"] and not row["detector"].endswith(_OTHER_CUTS)]
+def _training(models: dict[str, dict[str, Any]], show: Show) -> Iterator[str]:
+    """How each model's figures on healthy validation scans went while it learned."""
+    curves = {name: told["curve"] for name, told in sorted(models.items()) if told.get("curve", {}).get("iteration")}
+    if curves:
+        title = "Training curves"
+        yield f"<h2>{title}</h2>\n<p>Figures on healthy validation scans while the models learned.</p>\n"
+        yield show(draw_training(curves), "png", title)
+
+
+def _cases(rows: list[Row], store: Store, show: Show, cuts: dict[str, str]) -> Iterator[str]:
+    """Best, median and worst by Dice (healthy scans: by what was found) of every detector's default rule and own cut."""
+    shown = {f"{name}, {cut}" for name, cut in cuts.items()}
+    instead = {name for name in cuts if any(row["detector"] == f"{name}, {cuts[name]}" for row in rows)}
+    scored = [
+        row
+        for row in rows
+        if "anomalies" in row["scores"]
+        and (row["detector"] in shown or not row["detector"].endswith(_OTHER_CUTS))
+        and row["detector"] not in instead
+    ]
     yield "<h2>Best, median and worst cases</h2>\n<p>By Dice of the default rule, healthy scans by the volume found. "
     yield "Green: the truth; cyan: what was found; below, the heatmap. Right is left.</p>\n"
     for group in dict.fromkeys(group_of(row) for row in scored):

@@ -56,6 +56,21 @@ def draw_scales(panels: dict[str, dict[str, dict[str, Any]]]) -> bytes:
     return _bytes(figure, "png", dpi=80)
 
 
+def draw_training(curves: dict[str, dict[str, list[float]]]) -> bytes:
+    """A panel for each figure. curves: by model, "iteration" and figures at it."""
+    names = sorted({name for curve in curves.values() for name in curve if name != "iteration"})
+    figure = Figure(figsize=(5.5 * len(names), 4))
+    for axis, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+        for model, curve in curves.items():
+            if name in curve:
+                axis.plot(curve["iteration"], curve[name], label=model)
+        axis.set_title(name, fontsize=9, parse_math=False)
+        axis.set(xlabel="iteration")
+        axis.legend(fontsize=7)
+    figure.tight_layout()
+    return _bytes(figure, "png", dpi=90)
+
+
 def draw_case(view: dict[str, Array], title: str) -> bytes:
     """Slices with the truth (green) and what was found (cyan), below them the heatmap. view: of scoring.CaseScorer."""
     shown = view["slices"]

@@ -8,6 +8,7 @@ import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from .. import __version__
 from ..detectors.load import load_detector
@@ -17,6 +18,7 @@ from ..prepare import PREPARATION, GridSettings
 from ..progress import Progress, part_of, silent
 from ..result import threshold_name
 from ..segmentation.regions import possible_segmentations
+from ..weights.card import Card
 from .contenders import BASELINES, INTENSITY, Contender, check_names, make_contenders
 from .controls import CONTROLS
 from .datasets import DATASETS, Case
@@ -75,7 +77,7 @@ def evaluate(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{out} cannot be made ({error.strerror}); choose another --out folder.") from error
-    kept, left_out = read_rows(out), read_left_out(out)
+    kept, left_out = read_rows(out), read_noted(out, "left_out")
     store = Store(cache or out / "cache")
     detectors = [load_detector(model, stride_mm=stride_mm, device=device) for model in models]
     check_names(detectors)
@@ -84,6 +86,8 @@ def evaluate(
     contenders = make_contenders(detectors, wanted, folder, progress=part_of(progress, 0.0, 0.5 if folder else 0.0))
     run = Run(dataset, split, contenders, store)
     made_by = {"command": command, "version": __version__, "machine": platform.machine()}
+    known = read_noted(out, "models")
+    told = known | {detector.card.name: _told(detector.card) for detector in detectors}
     first = 0.5 if folder else 0.0
     for done, case in enumerate(cases):
         part = part_of(progress, first + (1 - first) * done / len(cases), first + (1 - first) * (done + 1) / len(cases))
@@ -91,13 +95,13 @@ def evaluate(
         before = {key: why for key, why in left_out.items() if key.startswith(here) and _is_of(contenders, key)}
         unfit: dict[str, str] = {}
         new = list(_score_case(case, run, kept, unfit, progress=part))
-        if new or unfit != before:
+        if new or unfit != before or told != known:
             kept = {key: row for key, row in kept.items() if key not in unfit} | {row["key"]: row for row in new}
             left_out = {key: why for key, why in left_out.items() if key not in before} | unfit
-            _write_rows(out, kept, left_out, made_by)
+            _write_rows(out, kept, {**made_by, "models": told, "left_out": dict(sorted(left_out.items()))})
     rows = _sorted(kept)
     _write_tables(out, rows, left_out)  # again: a killed run may have ended between the rows and them
-    write_page(out / "report.html", rows, store, made_by)
+    write_page(out / "report.html", rows, store, made_by, told)
     return rows
 
 
@@ -202,22 +206,30 @@ def read_rows(out: Path) -> dict[str, Row]:
         raise InputError(f"{path} is damaged; move it away to start again.") from error
 
 
-def read_left_out(out: Path) -> dict[str, str]:
-    """By key, rows that could not be, and why, of what rows.json in `out` tells. A damaged file: see `read_rows`."""
+def read_noted(out: Path, key: str) -> dict[str, Any]:
+    """What rows.json in `out` notes beside its rows: "left_out" (rows that could not be, by their key: why) or "models" (what
+    the page tells of each). A damaged file: see `read_rows`.
+    """
     path = out / "rows.json"
-    return dict(json.loads(path.read_text(encoding="utf-8")).get("left_out", {})) if path.exists() else {}
+    return dict(json.loads(path.read_text(encoding="utf-8")).get(key, {})) if path.exists() else {}
+
+
+def _told(card: Card) -> dict[str, Any]:
+    """What the page tells of a model beside its rows: the cut that suits it, and how its training went."""
+    return {"segmentation": card.segmentation, **{key: card.training[key] for key in ("curve",) if key in card.training}}
 
 
 def _sorted(kept: dict[str, Row]) -> list[Row]:
     return sorted(kept.values(), key=lambda row: (row["dataset"], row["split"], row["detector"], row["case"]))
 
 
-def _write_rows(out: Path, kept: dict[str, Row], left_out: dict[str, str], made_by: dict[str, str]) -> None:
+def _write_rows(out: Path, kept: dict[str, Row], noted: dict[str, Any]) -> None:
+    """noted: what stands beside the rows; what is empty is left away."""
     rows = _sorted(kept)
-    unfit = {"left_out": dict(sorted(left_out.items()))} if left_out else {}
     with write_atomically(out / "rows.json") as temporary:
-        temporary.write_text(json.dumps({**made_by, **unfit, "rows": rows}, indent=1) + "\n", encoding="utf-8")
-    _write_tables(out, rows, left_out)
+        content = {**{key: value for key, value in noted.items() if value != {}}, "rows": rows}
+        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    _write_tables(out, rows, noted["left_out"])
 
 
 def _write_tables(out: Path, rows: list[Row], left_out: dict[str, str]) -> None:

@@ -13,6 +13,7 @@ from ..detectors.reconstruction import rebuild_slices
 from ..devices import autocast
 from ..nets.autoencoder import Autoencoder, AutoencoderSettings
 from ..nets.gan import GanSettings, SliceReader
+from .loop import slow_down
 from .losses import critic_loss, fool_loss, kl_to_normal
 from .slices import Method, SliceSettings, make_seeded, train_on_slices
 
@@ -99,15 +100,21 @@ def training_step(nets: Nets, image: Tensor, noise: Tensor, settings: Autoencode
 
 
 def train(data: Path, out: Path, *, settings: AutoencoderTraining, iterations: int = 30_000, **options: Any) -> int:
-    """Train on the scans below `data`. Options and errors: see `train_on_slices`."""
-    return train_on_slices(data, out, lambda device: _method(settings, device), iterations=iterations, **options)
+    """Train on the scans below `data`. Options and errors: see `train_on_slices`.
+
+    iterations: the rates fall to nothing over the last third of them (the paper keeps them, for 150 epochs).
+    """
+    return train_on_slices(data, out, lambda device: _method(settings, device, iterations), iterations=iterations, **options)
 
 
-def _method(settings: AutoencoderTraining, device: torch.device) -> Method:
+def _method(settings: AutoencoderTraining, device: torch.device, iterations: int) -> Method:
     nets = build(settings, device)
     shape = settings.network.latent_shape
 
     def step(image: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
+        slow_down(nets.optimiser, settings.rate, iterations)
+        if nets.critic_optimiser is not None:
+            slow_down(nets.critic_optimiser, settings.rate_critic, iterations)
         return training_step(nets, image, torch.randn(len(image), *shape, generator=rng).to(device), settings)
 
     players: dict[str, torch.nn.Module] = {"autoencoder": nets.autoencoder}

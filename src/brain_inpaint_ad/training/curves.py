@@ -9,6 +9,8 @@ from typing import Any
 from ..files import write_atomically
 
 _FIELDS = ("iteration", "name", "value")
+_VALIDATION = "validation/"
+_POINTS = 40  # of a curve in a card, at most
 
 
 class Curves:
@@ -37,6 +39,16 @@ class Curves:
             writer.writerows(self._rows)
         if self._rows:
             self._draw(self._path.with_suffix(".png"))
+
+    def validation(self) -> dict[str, list[float]]:
+        """For the model's card: "iteration" and every validation figure at it, thinned to about 40 points, the last kept."""
+        found: dict[int, dict[str, float]] = {}
+        for step, name, value in self._rows:
+            if name.startswith(_VALIDATION):
+                found.setdefault(step, {})[name.removeprefix(_VALIDATION)] = round(value, 4)
+        steps = sorted(found)[::-1][:: len(found) // _POINTS + 1][::-1]
+        names = sorted({name for step in steps for name in found[step]})
+        return {"iteration": [float(step) for step in steps]} | {name: [found[step][name] for step in steps] for name in names}
 
     def _draw(self, path: Path) -> None:
         from matplotlib.figure import Figure

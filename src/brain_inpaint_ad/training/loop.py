@@ -107,6 +107,20 @@ def steps_done(optimiser: torch.optim.Optimizer) -> int:
     return max((int(state["step"]) for state in optimiser.state.values()), default=0)
 
 
+def slow_down(optimiser: torch.optim.Optimizer, rate: float, iterations: int) -> None:
+    """Set the rate of its next update, as `rate_at` says."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate_at(min(steps_done(optimiser), iterations), rate, iterations)
+
+
+def rate_at(iteration: int, rate: float, iterations: int) -> float:
+    """`rate` for two thirds of all iterations, then straight down to 0: the last figures stop jumping.
+
+    So a run ends where it was told to: it is resumed with the same number of iterations.
+    """
+    return rate * min(1.0, 3 * (1 - iteration / iterations))
+
+
 def save(state: State, iteration: int, path: Path) -> None:
     """Write the checkpoint under a temporary name, then move it into place."""
     content = {

@@ -161,8 +161,7 @@ def train(
     write_record(out, asdict(settings), listed)
 
     def step(rng: torch.Generator) -> dict[str, Tensor]:
-        for group in optimiser.param_groups:
-            group["lr"] = rate_at(loop.steps_done(optimiser), rate, iterations)
+        loop.slow_down(optimiser, rate, iterations)
         image, brain, corners = draw(train_slices, settings, teacher.size, rng)
         return training_step(predictor, optimiser, teacher, (image.to(where), brain.to(where), corners.to(where)))
 
@@ -178,14 +177,6 @@ def train(
         lambda digest: _card(card, settings, name or out.name, training=training, validation=figures, digest=digest),
     )
     return done
-
-
-def rate_at(iteration: int, rate: float, iterations: int) -> float:
-    """`rate` for two thirds of all iterations, then straight down to 0: the last figures stop jumping.
-
-    So a run ends where it was told to: it is resumed with the same number of iterations.
-    """
-    return rate * min(1.0, 3 * (1 - iteration / iterations))
 
 
 def build(settings: LossPredictorSettings, device: torch.device) -> LossPredictor | UNet:

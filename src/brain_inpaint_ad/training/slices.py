@@ -19,6 +19,7 @@ from ..segmentation.residual import TRAINING_RESIDUALS
 from ..weights.card import Card
 from ..weights.store import save_model
 from . import loop
+from .curves import Curves
 from .data import Slices, draw_batch, find_subjects
 from .run import load_splits, run_folder, save_picture, tensorboard, training_facts, write_record
 
@@ -91,8 +92,8 @@ def train_on_slices(
     out = run_folder(out, resume=resume)
     stored = {**settings, "subjects": {subject.name: subject.split for subject in listed}}
     state = loop.State(method.nets, method.optimisers, stored)
-    if resume:
-        loop.load(state, out / loop.CHECKPOINT)  # refused now rather than after every scan was prepared
+    # refused now rather than after every scan was prepared
+    since = loop.load(state, out / loop.CHECKPOINT) if resume else 0
     grid = method.settings.grid
     train_slices, validation = load_splits(listed, out / "prepared", grid, progress=part_of(progress, 0, 0.1))
     write_record(out, settings, listed)
@@ -102,11 +103,12 @@ def train_on_slices(
         return method.step(image.to(where), rng)
 
     with closing(tensorboard(out)) as board:
-        inspect = _inspector(method, validation, where, board=board, folder=out)
-        done = loop.run(state, step, limits, folder=out, logger=board, inspect=inspect, progress=part_of(progress, 0.1, 1))
+        curves = Curves(board, out, since=since)
+        inspect = _inspector(method, validation, where, board=board, curves=curves, folder=out)
+        done = loop.run(state, step, limits, folder=out, logger=curves, inspect=inspect, progress=part_of(progress, 0.1, 1))
         figures = inspect(done)
     thresholds = {TRAINING_RESIDUALS: round(_residual_percentile(method, train_slices, where), 6)}
-    facts = training_facts(settings, listed, iterations=done, note=data_note)
+    facts = {**training_facts(settings, listed, iterations=done, note=data_note), "curve": curves.validation()}
     save_model(
         method.model,
         out / MODEL,
@@ -126,20 +128,21 @@ def make_seeded(seed: int, make: Callable[[], nn.Module], device: torch.device) 
 
 
 def _inspector(
-    method: Method, validation: Slices, device: torch.device, *, board: Any, folder: Path
+    method: Method, validation: Slices, device: torch.device, *, board: Any, curves: Curves, folder: Path
 ) -> Callable[[int], dict[str, float]]:
-    """Validation figures and a picture, always from the same 64 slices."""
+    """Validation figures and a picture, always from the same 64 slices; the curves are drawn, too."""
     picked = torch.randperm(len(validation), generator=torch.Generator().manual_seed(_VALIDATION_SEED))[:64]
     image = validation.images[picked].float()[:, None].to(device)
 
     def inspect(iteration: int) -> dict[str, float]:
         figures, rows = method.inspect(image)
         for tag, value in figures.items():
-            board.add_scalar(f"validation/{tag}", value, iteration)
+            curves.add_scalar(f"validation/{tag}", value, iteration)
         strips = [torch.cat(list(row[:_SHOWN, 0].float().cpu()), dim=1) for row in rows]
         picture = torch.cat(strips, dim=0).clamp(0, 1).numpy()
         board.add_image("validation/samples", picture, iteration, dataformats="HW")
         save_picture(picture, folder / "samples.png")
+        curves.write()
         return {tag: round(value, 4) for tag, value in figures.items()}
 
     return inspect

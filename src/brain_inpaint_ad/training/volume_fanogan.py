@@ -27,7 +27,7 @@ from .cubes import CubeSource, cube_template, draw_cubes
 from .curves import Curves
 from .data import Subject, find_subjects
 from .run import run_folder, save_picture, tensorboard, training_facts, write_record
-from .volume_gan import STEPS, VolumeGanTraining, build, encoder_step, gan_step, optimisers_of, slow_down
+from .volume_gan import STEPS, VolumeGanTraining, build, encoder_step, gan_step, optimisers_of
 
 ITERATIONS = {"gan": 20_000, "encoder": 10_000, "refine": 20_000}
 MODEL = "fanogan.safetensors"
@@ -146,7 +146,7 @@ class _Run:
             if part == "gan":
                 volume = draw_cubes(self.cubes["train"], self.settings.batch_gan, rng).to(self.device)
                 return gan_step(self.gan, optimisers, volume, self.settings, rng)
-            slow_down(optimisers["encoder"], self.settings.rate_encoder, iterations)
+            loop.slow_down(optimisers["encoder"], self.settings.rate_encoder, iterations)
             volume = draw_cubes(self.cubes["train"], self.settings.batch_encoder, rng).to(self.device)
             return encoder_step(self.gan, optimisers, volume, refine=part == "refine")
 

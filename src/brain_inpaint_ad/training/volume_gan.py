@@ -12,7 +12,6 @@ from ..devices import autocast
 from ..errors import SettingsError
 from ..nets.volume_gan import LIGHT, VolumeGan, VolumeGanSettings, encoder_losses
 from ..prepare import GridSettings
-from .loss_predictor import rate_at
 from .losses import gradient_penalty
 
 STEPS = ("gan", "encoder", "refine")
@@ -115,13 +114,6 @@ def encoder_step(
     _descend(image + gan.settings.feature_weight * features, optimisers["encoder"])
     gan.requires_grad_(True)
     return {"image": image.detach(), "features": features.detach()}
-
-
-def slow_down(optimiser: torch.optim.Optimizer, rate: float, iterations: int) -> None:
-    """`rate` for two thirds of all iterations, then straight down to 0; the optimiser knows how many it has made."""
-    seen = max((int(state["step"]) for state in optimiser.state.values()), default=0)
-    for group in optimiser.param_groups:
-        group["lr"] = rate_at(min(seen, iterations), rate, iterations)
 
 
 def _descend(loss: Tensor, optimiser: torch.optim.Optimizer) -> None:

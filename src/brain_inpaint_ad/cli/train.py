@@ -11,6 +11,7 @@ import typer
 
 from ..files import only_run_in
 from ..progress import ITERATION, Progress
+from .options import Data, Device, Minutes, Name, Note, Out, Resume, Style, Subjects
 from .run import ProgressStyle, run
 
 SAVE_PATIENCE_S = 30.0  # one iteration to its end, and its checkpoint
@@ -25,8 +26,8 @@ def train() -> None:
 
 @app.command()
 def inpainting(
-    data: Annotated[Path, typer.Option(help="Folder of healthy NIfTI scans, with subjects.csv in it or above it.")],
-    out: Annotated[Path, typer.Option(help="Folder of the run: checkpoint, TensorBoard, pictures, weights.")],
+    data: Data,
+    out: Out,
     window_mm: Annotated[
         list[float] | None,
         typer.Option(
@@ -36,19 +37,19 @@ def inpainting(
         ),
     ] = None,
     iterations: Annotated[int, typer.Option(help="Batches of 16 to see in all.")] = 30_000,
-    max_minutes: Annotated[float | None, typer.Option(help="Stop after this time; --resume goes on.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the folder.")] = False,
-    subjects: Annotated[Path | None, typer.Option(help="CSV of scans and their split (train, validation, test).")] = None,
+    max_minutes: Minutes = None,
+    resume: Resume = False,
+    subjects: Subjects = None,
     width: Annotated[int, typer.Option(help="Channels of the U-Net's first level.")] = 16,
     depth: Annotated[int, typer.Option(help="Poolings of the U-Net, 1 to 4: fewer are faster and see less far.")] = 4,
     max_width: Annotated[int | None, typer.Option(help="Most channels of any level: makes depth cheap.")] = None,
     start_from: Annotated[str | None, typer.Option(help="Model to begin with: fine-tunes it on your scans.")] = None,
     fool_weight: Annotated[float, typer.Option(help="Weight of the adversarial loss beside 50 × L1; 0: L1 alone.")] = 1.0,
     seed: Annotated[int, typer.Option(help="Seed of weights, slices and windows.")] = 0,
-    name: Annotated[str | None, typer.Option(help="Name of the model in its card. [default: the folder's]")] = None,
-    data_note: Annotated[str, typer.Option(help="Source and licence of the data, for the model's card.")] = "",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    progress: Annotated[ProgressStyle, typer.Option(help="bar, jsonl or none.")] = ProgressStyle.bar,
+    name: Name = None,
+    data_note: Note = "",
+    device: Device = "auto",
+    progress: Style = ProgressStyle.bar,
 ) -> None:
     """Train the generator of Nguyen 2020: rebuild what was erased from healthy slices."""
 
@@ -91,20 +92,20 @@ class Masks(StrEnum):
 
 @app.command("loss-predictor")
 def loss_predictor(
-    data: Annotated[Path, typer.Option(help="Folder of healthy NIfTI scans, with subjects.csv in it or above it.")],
-    out: Annotated[Path, typer.Option(help="Folder of the run: checkpoint, TensorBoard, pictures, weights.")],
+    data: Data,
+    out: Out,
     model: Annotated[str, typer.Option(help="The generator whose loss is learned: name or path.")] = "t1-inpaint-32mm-fast",
     dense: Annotated[bool, typer.Option("--dense", help="R′: one pass per slice, learns on made-up anomalies, too.")] = False,
     masks: Annotated[Masks, typer.Option(help="R only: windows in the middle third (published) or the brain.")] = Masks.middle,
     iterations: Annotated[int, typer.Option(help="Batches of 16 to see in all.")] = 5_000,
-    max_minutes: Annotated[float | None, typer.Option(help="Stop after this time; --resume goes on.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the folder.")] = False,
-    subjects: Annotated[Path | None, typer.Option(help="CSV of scans and their split (train, validation, test).")] = None,
+    max_minutes: Minutes = None,
+    resume: Resume = False,
+    subjects: Subjects = None,
     seed: Annotated[int, typer.Option(help="Seed of weights, slices, windows and anomalies.")] = 0,
-    name: Annotated[str | None, typer.Option(help="Name of the model in its card. [default: the folder's]")] = None,
-    data_note: Annotated[str, typer.Option(help="Source and licence of the data, for the model's card.")] = "",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    progress: Annotated[ProgressStyle, typer.Option(help="bar, jsonl or none.")] = ProgressStyle.bar,
+    name: Name = None,
+    data_note: Note = "",
+    device: Device = "auto",
+    progress: Style = ProgressStyle.bar,
 ) -> None:
     """Train R of Mavropoulos 2021, or the dense R′: predict how large a generator's loss will be."""
 

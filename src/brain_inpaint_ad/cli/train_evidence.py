@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from ..progress import Progress
+from .options import Data, Device, Minutes, Name, Note, Out, Resume, Style, Subjects
 from .run import ProgressStyle
 from .train import app, run_alone
-from .train_slices import Data, Device, Minutes, Name, Note, Out, Resume, Style, Subjects
 
 
 @app.command()

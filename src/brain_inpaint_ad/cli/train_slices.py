@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ..progress import Progress
+from .options import Data, Device, Minutes, Name, Note, Out, Resume, Style, Subjects
 from .run import ProgressStyle
 from .train import app, run_alone
 
-Data = Annotated[Path, typer.Option(help="Folder of healthy NIfTI scans, with subjects.csv in it or above it.")]
-Out = Annotated[Path, typer.Option(help="Folder of the run: checkpoint, TensorBoard, pictures, weights.")]
 Iterations = Annotated[int, typer.Option(help="Batches of 8 to see in all.")]
-Minutes = Annotated[float | None, typer.Option(help="Stop after this time; --resume goes on.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in the folder.")]
-Subjects = Annotated[Path | None, typer.Option(help="CSV of scans and their split (train, validation, test).")]
 Seed = Annotated[int, typer.Option(help="Seed of weights, slices and noise.")]
-Name = Annotated[str | None, typer.Option(help="Name of the model in its card. [default: the folder's]")]
-Note = Annotated[str, typer.Option(help="Source and licence of the data, for the model's card.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
-Style = Annotated[ProgressStyle, typer.Option(help="bar, jsonl or none.")]
 
 
 @app.command()

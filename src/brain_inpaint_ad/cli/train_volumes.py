@@ -10,6 +10,7 @@ import typer
 
 from ..files import only_run_in
 from ..progress import ITERATION, Progress
+from .options import Device, Minutes, Name, Note, Resume, Style, Subjects
 from .run import ProgressStyle, run
 from .train import SAVE_PATIENCE_S, app
 
@@ -38,9 +39,9 @@ def fanogan_3d(
     gan_iterations: Annotated[int, typer.Option(help="Batches of the GAN step.")] = 20_000,
     encoder_iterations: Annotated[int, typer.Option(help="Batches of the encoder step.")] = 10_000,
     refine_iterations: Annotated[int, typer.Option(help="Batches of the refinement.")] = 20_000,
-    max_minutes: Annotated[float | None, typer.Option(help="Stop after this time; --resume goes on.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the folder.")] = False,
-    subjects: Annotated[Path | None, typer.Option(help="CSV of scans and their split (train, validation, test).")] = None,
+    max_minutes: Minutes = None,
+    resume: Resume = False,
+    subjects: Subjects = None,
     template: Annotated[
         Path | None, typer.Option(help="Brain to register to. [default: the mean of the training scans]", readable=False)
     ] = None,
@@ -49,10 +50,10 @@ def fanogan_3d(
     width: Annotated[int, typer.Option(help="Channels of the finest maps; 64 as published.")] = 16,
     latent: Annotated[int, typer.Option(help="Length of the latent vector; 2500 as published.")] = 256,
     seed: Annotated[int, typer.Option(help="Seed of weights, cubes and noise.")] = 0,
-    name: Annotated[str | None, typer.Option(help="Name of the model in its card. [default: the folder's]")] = None,
-    data_note: Annotated[str, typer.Option(help="Source and licence of the data, for the model's card.")] = "",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    progress: Annotated[ProgressStyle, typer.Option(help="bar, jsonl or none.")] = ProgressStyle.bar,
+    name: Name = None,
+    data_note: Note = "",
+    device: Device = "auto",
+    progress: Style = ProgressStyle.bar,
 ) -> None:
     """Train 3-D f-AnoGAN (Simarro 2020): GAN, encoder, refinement of both."""
 

@@ -11,9 +11,12 @@ from brain_inpaint_ad.evaluation.healthy import HealthyHeats, plain_name, voxel_
 from brain_inpaint_ad.evaluation.intervals import summarise
 from brain_inpaint_ad.evaluation.metrics import CURVE, compare_marks, dice, lesion_covers, rank
 from brain_inpaint_ad.evaluation.page import best_median_worst
-from brain_inpaint_ad.evaluation.tables import Table, scan_table
+from brain_inpaint_ad.evaluation.scoring import PUBLISHED_STEPS
+from brain_inpaint_ad.evaluation.tables import Table, residual_table, rules_table, scan_table
 from brain_inpaint_ad.evaluation.thresholds import RegionHeats, threshold_for
 from brain_inpaint_ad.segmentation.select import Regions
+
+STEPS = list(PUBLISHED_STEPS)
 
 
 @pytest.mark.parametrize("missed", [0, 7])
@@ -145,6 +148,22 @@ def test_best_median_and_worst_are_by_dice_and_in_healthy_scans_by_volume():
     assert {word: chosen["case"] for word, chosen in ill.items()} == {"best": "b", "median": "a", "worst": "c"}
     healthy = best_median_worst([row("a", None, 5.0), row("b", None, 1.0)])
     assert {word: chosen["case"] for word, chosen in healthy.items()} == {"best": "b", "worst": "a"}
+
+
+def test_the_published_residual_segmentation_has_a_column_for_each_step_left_out_and_its_seconds():
+    def row(case, detector, dice):
+        rules = {name: {"dice": dice + step, "false_ml": 2.0} for step, name in enumerate(("regions 1 %", *STEPS))}
+        chosen = rules if "residual" in detector else {"regions 1 %": rules["regions 1 %"]}
+        place = {"dataset": "brats", "split": "test", "case": case, "detector": detector, "seconds": 3.0 * dice}
+        return {**place, "scores": {"anomalies": 1, "rules": chosen}}
+
+    rows = [row(case, detector, dice) for case, dice in (("a", 0.2), ("b", 0.4)) for detector in ("m", "m, residual")]
+    made = residual_table(rows)
+    assert made.header[2:] == [*(f"Dice, {name}" for name in STEPS), "false ml, published", "seconds"]
+    assert len(made.lines) == 1
+    assert made.lines[0][:2] == ["brats (test, 2)", "m, residual"]
+    assert [cell.partition(" ")[0] for cell in made.lines[0][2:]] == ["1.300", "2.300", "3.300", "4.300", "2.0", "0.90"]
+    assert not any("published" in name for name in rules_table(rows).header)
 
 
 def test_names_cannot_break_the_page():

@@ -23,7 +23,7 @@ from brain_inpaint_ad.files import move_into_place, only_run_in
 from brain_inpaint_ad.nets.unet import UNet, UNetSettings
 from brain_inpaint_ad.training import loop
 from brain_inpaint_ad.weights.card import Card
-from brain_inpaint_ad.weights.store import save_model
+from brain_inpaint_ad.weights.store import load_model, save_model
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="Windows has no signals to kill with")
 
@@ -224,6 +224,16 @@ def test_weights_of_nan_are_refused_though_their_checksum_is_right(a_tiny_model,
     answer = run_cli("detect", a_coarse_scan, "--out", tmp_path / "out", "--model", model)
     assert (answer.code, (tmp_path / "out").exists()) == (1, False)
     assert answer.err.endswith("nan.safetensors holds NaN or infinite weights; install the model again.\n")
+
+
+def test_weights_too_large_for_half_precision_are_kept(a_tiny_model, tmp_path):
+    network = UNet(UNetSettings(width=2, depth=2))
+    variance = next(value for key, value in network.state_dict().items() if key.endswith("running_var"))
+    variance[0] = 70_000.0
+    card = json.loads(a_tiny_model.with_suffix(".json").read_text(encoding="utf-8"))
+    model = tmp_path / "large.safetensors"
+    save_model(network, model, lambda digest: Card(**{**card, "sha256": digest}))
+    assert any(bool((value == 70_000.0).any()) for value in load_model(str(model))[0].state_dict().values())
 
 
 WITH_LITTLE_MEMORY = """

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from ..errors import SettingsError, WeightsError
 from ..files import write_atomically
@@ -109,16 +109,19 @@ def load_generator(name: str) -> tuple[UNet, Card]:
 
 
 def save_model(network: nn.Module, path: Path, make_card: Callable[[str], Card]) -> Card:
-    """Write half-precision weights and the card that `make_card` makes from their SHA-256."""
-    half = {
-        key: value.detach().cpu().half().contiguous() if value.is_floating_point() else value.cpu().contiguous()
-        for key, value in network.state_dict().items()
-    }
+    """Write the weights, in half precision where that holds them, and the card that `make_card` makes from their SHA-256."""
     with write_atomically(path) as temporary:
-        save_file(half, temporary)
+        save_file({key: _halved(value.detach().cpu()).contiguous() for key, value in network.state_dict().items()}, temporary)
     card = make_card(sha256_of(path))
     write_card(card, path.with_suffix(".json"))
     return card
+
+
+def _halved(value: Tensor) -> Tensor:
+    """Values beyond 65,504 (variances that BatchNorm keeps of dense layers) stay as they are."""
+    if not value.is_floating_point() or value.abs().max() > torch.finfo(torch.half).max:
+        return value
+    return value.half()
 
 
 def write_card(card: Card, path: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from ct_files import BLOOD_HU, make_head
 
 import brain_inpaint_ad as ad
 from brain_inpaint_ad.detectors.cube import cube_grid, from_cube, to_cube
@@ -239,24 +240,13 @@ def test_a_table_of_refused_and_judged_scans_is_exactly_this():
 
 
 def test_ct_is_windowed_to_soft_tissue_and_its_brain_found_inside_the_skull():
-    """A ball of brain in a ball of bone, in air, with a bleeding of 70 HU and a pool of fat outside."""
-    z, y, x = np.indices((48, 56, 52)) * 4.0
-    distance = np.sqrt((z - 94) ** 2 + (y - 110) ** 2 + (x - 102) ** 2)
-    array = np.full(distance.shape, -1000.0, np.float32)
-    array[distance < 88] = 40.0  # scalp
-    array[distance < 80] = 1000.0
-    brain = distance < 70
-    ripple = 20 * np.sin(z / 18) * np.sin(y / 18) * np.sin(x / 18)
-    array[brain] = (35 + ripple)[brain]
-    bleeding = np.sqrt((z - 94) ** 2 + (y - 90) ** 2 + (x - 80) ** 2) < 14
-    array[bleeding] = 70.0
-    grid = ad.Grid((52, 56, 48), (4.0, 4.0, 4.0), (0.0, 0.0, 0.0), (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0))
-    prepared = prepare_ct(ad.Volume(array, grid, "head.nii"), settings=GridSettings(spacing_mm=4.0, rows=64, columns=48))
+    head, bleeding, brain = make_head(bleeding_mm=14.0)
+    prepared = prepare_ct(head, settings=GridSettings(spacing_mm=4.0, rows=64, columns=48))
     found = prepared.scan_brain
     assert 2 * (found & brain).sum() / (found.sum() + brain.sum()) > 0.95
     low, high = WINDOW_HU
     heat = prepared.to_scan(prepared.image.array)
-    assert heat.array[bleeding].mean() == pytest.approx((70 - low) / (high - low), abs=0.03)
+    assert heat.array[bleeding].mean() == pytest.approx((BLOOD_HU - low) / (high - low), abs=0.03)
     assert (prepared.image.array[~prepared.brain] == 0).all()
     assert prepared.image.array.max() <= 1
 

@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from ..detectors.whole_scan import ScanNorm
-from .scan_metrics import auroc, operate, roc
+from .scan_metrics import auroc, name_of, roc
 from .scan_trials import Trial
 
 _SEED = 0
@@ -48,8 +48,8 @@ def draw_roc(curves: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[f
             axes.plot(*roc(clean, other), linewidth=1.6, label=f"{name}: AUC {auroc(clean, other):.2f}")
         if number == 0:
             clean, other = next(iter(contenders.values()))
-            point = operate(clean, other, threshold)
-            axes.plot(1 - point.specificity, point.recall, "o", color="0.2", label="Youden point")
+            false, true = (float(np.mean(np.asarray(values) >= threshold)) for values in (clean, other))
+            axes.plot(false, true, "o", color="0.2", label="Youden point")
         axes.plot([0, 1], [0, 1], color="0.7", linestyle=":", linewidth=1)
         axes.set(title=title, xlabel="1 − specificity", ylabel="recall", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
         axes.legend(fontsize=8, loc="lower right")
@@ -73,11 +73,6 @@ def draw_examples(trials: Sequence[Trial]) -> bytes:
             axes.axis("off")
         column[0].set_title(name_of(trial.kind, trial.size_ml), fontsize=7)
     return _png(figure)
-
-
-def name_of(kind: str, size_ml: float | None) -> str:
-    """As rows of tables and pictures call it."""
-    return kind if size_ml is None else f"{kind}, {size_ml:g} ml"
 
 
 def _figure(width: float, height: float) -> Any:

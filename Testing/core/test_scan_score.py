@@ -174,6 +174,17 @@ def test_score_prints_and_writes_one_line_per_scan(run_cli, a_phantom_scan, a_co
     assert "--overwrite" in again.err
 
 
+def test_progress_in_lines_and_the_table_never_share_a_stream(run_cli, a_coarse_scan, a_scan_model, tmp_path):
+    words = ["score", a_coarse_scan, "--model", a_scan_model, "--progress", "jsonl"]
+    printed = run_cli(*words)
+    assert printed.code == 0, printed.err
+    assert next(iter(csv.DictReader(io.StringIO(printed.out)))).keys() == set(SCORED)
+    assert {"stage", "fraction", "seconds_left"} == json.loads(printed.err.splitlines()[0]).keys()
+    written = run_cli(*words, "--out", tmp_path / "scores.csv")
+    assert [json.loads(line).keys() for line in written.out.splitlines()]
+    assert (tmp_path / "scores.csv").read_text() == printed.out.replace("\r\n", "\n")
+
+
 def test_a_folder_of_which_a_series_must_be_chosen_does_not_end_the_others(run_cli, a_coarse_scan, a_scan_model, tmp_path):
     pytest.importorskip("highdicom")
     from dicom_files import save_classic

@@ -195,10 +195,10 @@ def test_patients_are_held_against_the_healthy_of_their_own_data_set_by_type_of_
     groups = {group.name: group for group in groups_of(trials)}
     sizes = {name: (len(group.abnormal), len(group.healthy), group.against) for name, group in groups.items()}
     assert sizes == {
-        "all lesions": (1, 1, CLEAN),
-        LESIONS[0]: (1, 1, CLEAN),
-        f"{LESIONS[0]}, 2 ml": (1, 1, CLEAN),
-        "noise": (1, 1, CLEAN),
+        "all lesions": (1, 4, CLEAN),
+        LESIONS[0]: (1, 4, CLEAN),
+        f"{LESIONS[0]}, 2 ml": (1, 4, CLEAN),
+        "noise": (1, 4, CLEAN),
         "ct-ich": (2, 2, f"{OF_HEALTHY}ct-ich"),
         "ct-ich: Epidural": (2, 2, f"{OF_HEALTHY}ct-ich"),
         "ct-ich: Subdural": (1, 2, f"{OF_HEALTHY}ct-ich"),

@@ -57,4 +57,4 @@ def evaluate_scans(
             progress=report,
         )
 
-    typer.echo(run(work, progress))
+    typer.echo(run(work, progress, prints_answer=True))

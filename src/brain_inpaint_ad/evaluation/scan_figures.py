@@ -15,7 +15,7 @@ from .scan_metrics import auroc, name_of, roc
 from .scan_trials import Trial
 
 _SEED = 0
-_MOST_EXAMPLES = 9
+_MOST_EXAMPLES = 14
 
 
 def draw_scores(trials: Sequence[Trial], norm: ScanNorm) -> bytes:
@@ -40,7 +40,7 @@ def draw_scores(trials: Sequence[Trial], norm: ScanNorm) -> bytes:
 
 def draw_roc(curves: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[float]]]], threshold: float) -> bytes:
     """A PNG: a panel per entry, in it a curve per contender with its clean and its other values; the first's Youden point."""
-    figure = _figure(4.6 * len(curves), 4.6)
+    figure = _figure(4.6 * len(curves), 5)
     for number, (axes, (title, contenders)) in enumerate(
         zip(figure.subplots(1, len(curves), squeeze=False)[0], curves.items(), strict=True)
     ):
@@ -64,7 +64,7 @@ def draw_examples(trials: Sequence[Trial]) -> bytes:
             firsts.setdefault(trial.kind, trial)
     shown = sorted(firsts.values(), key=lambda trial: list(dict.fromkeys(t.kind for t in trials)).index(trial.kind))
     shown = shown[:_MOST_EXAMPLES]
-    figure = _figure(1.5 * max(1, len(shown)), 4.6)
+    figure = _figure(1.4 * max(1, len(shown)), 4.6)
     for column, trial in zip(figure.subplots(3, max(1, len(shown)), squeeze=False).T, shown, strict=False):
         assert trial.view is not None
         seen, expected = trial.view

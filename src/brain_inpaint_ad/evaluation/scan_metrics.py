@@ -140,8 +140,7 @@ class Group:
 def groups_of(trials: Sequence[Trial]) -> list[Group]:
     """All lesions, lesions by kind and by kind and size, faults by kind, patients by data set and by type of lesion.
 
-    Implanted lesions and faults are held against the clean scans of the subjects that bear them; patients against the healthy
-    scans of their own data set where it has any.
+    They are held against all clean scans; patients against the healthy scans of their own data set where it has any.
     """
     clean = judged(trials, [CLEAN])
     made = {CLEAN, *LESIONS, *SPOILT}
@@ -155,10 +154,7 @@ def groups_of(trials: Sequence[Trial]) -> list[Group]:
             parts.setdefault(name_of(trial.kind, trial.size_ml), []).append(trial)
     for trial in judged(trials, SPOILT):
         parts.setdefault(trial.kind, []).append(trial)
-    groups = []
-    for name, members in parts.items():
-        bearers = {trial.scan for trial in members}
-        groups.append(Group(name, members, [trial for trial in clean if trial.scan in bearers]))
+    groups = [Group(name, members, clean) for name, members in parts.items()]
     for name in dict.fromkeys(brought):
         mine, healthy = judged(trials, [name]), judged(trials, [f"{OF_HEALTHY}{name}"])
         held = (healthy, f"{OF_HEALTHY}{name}") if healthy else (clean, CLEAN)

@@ -98,8 +98,8 @@ def operations_table(groups: Sequence[Group], norms: Norms) -> Table:
         counts = [str(len(group.abnormal)), f"{len(group.healthy)} {group.against}"]
         lines.append([group.name, *counts, f"{group.auroc:.2f}", precision, *figures])
     note = (
-        "The score against healthy scans: those that bear the lesions or faults, when clean; for patients the healthy ones of "
-        "their own data set where it has any, else all clean scans. In brackets: the average precision of a guess."
+        "The score against all clean scans, of patients against the healthy ones of their own data set where it has any. In "
+        "brackets: the average precision of a guess."
     )
     head = ["kind", "scans", "against", "AUROC", "average precision", "accuracy", "recall", "specificity"]
     return Table("At the Youden point", note, head, lines)

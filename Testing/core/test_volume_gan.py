@@ -104,7 +104,7 @@ print(all(bool(loss.isfinite()) for loss in losses.values()), resource.getrusage
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ru_maxrss has other units elsewhere")
 def test_at_96_voxels_the_light_width_trains_in_the_memory_that_is_foretold():
-    """Two steps of the refinement, which takes most, in a process of their own: what they took at their peak lies below the estimate, and not far below."""
+    """Two steps of the refinement, which takes most, in a process of their own: their peak lies not far below the estimate."""
     network = VolumeGanSettings(size=96, width=16, latent=256)
     foretold = needed_mb(VolumeGanTraining(network=network, batch_gan=2, batch_encoder=2), ("refine",), cubes=0)
     done = subprocess.run([sys.executable, "-c", MEASURE], capture_output=True, text=True, check=True)

@@ -119,7 +119,7 @@ def _numbers(wanted: Mapping[int, float]) -> str:
     """Numbers below their places on the scale, as far as there is room; the first are the most wanted."""
     line = [" "] * _WIDTH
     for place, value in wanted.items():
-        text = f"{value:.2g}"
+        text = f"{value:.3g}"
         begin = min(max(place - len(text) // 2, 0), _WIDTH - len(text))
         around = line[max(begin - 1, 0) : begin + len(text) + 1]
         if not "".join(around).strip():

@@ -72,7 +72,7 @@ def test_the_plot_puts_scan_limit_and_healthy_scans_in_order(report_lib, read, s
     assert (own > max(heights)) == (score > 0.06)
     assert {"◀": score < 0.01, "▶": score > 1, "▲": 0.01 < score < 1}[scale[own]]
     told = numbers.split()
-    assert f"{score:.2g}" in told
+    assert f"{score:.3g}" in told
     assert told == sorted(told, key=float)
 
 

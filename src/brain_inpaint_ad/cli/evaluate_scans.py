@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ..files import only_run_in
 from ..progress import Progress
 from .run import ProgressStyle, run
 
@@ -40,21 +41,22 @@ def evaluate_scans(
     def work(report: Progress) -> str:
         from ..evaluation.scan_study import study
 
-        return study(
-            model,
-            data,
-            out,
-            dataset=dataset,
-            split=split,
-            kinds=None if kinds == "all" else kinds.split(","),
-            most=scans,
-            against=against or [],
-            slices_model=slices_model,
-            calibrate=calibrate,
-            cache=cache,
-            device=device,
-            command="brain-inpaint-ad " + " ".join(sys.argv[1:]),
-            progress=report,
-        )
+        with only_run_in(out):
+            return study(
+                model,
+                data,
+                out,
+                dataset=dataset,
+                split=split,
+                kinds=None if kinds == "all" else kinds.split(","),
+                most=scans,
+                against=against or [],
+                slices_model=slices_model,
+                calibrate=calibrate,
+                cache=cache,
+                device=device,
+                command="brain-inpaint-ad " + " ".join(sys.argv[1:]),
+                progress=report,
+            )
 
     typer.echo(run(work, progress, prints_answer=True))

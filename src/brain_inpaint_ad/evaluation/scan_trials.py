@@ -217,15 +217,18 @@ def run_trials(
     work = [(case.name, partial(judge.clean, case)) for case in healthy]
     work += [(case.name, make) for case in some for make in _variants(judge, case, kinds)]
     work += [(case.name, partial(judge.of_dataset, case, name)) for name, cases in others.items() for case in cases]
-    trials = []
-    for done, (name, make) in enumerate(work):
-        progress(done / len(work), f"judging {name}")
+    count = len(work) + len(others) * len(some)
+    trials: list[Trial] = []
+    for name, make in work:
+        progress(len(trials) / count, f"judging {name}")
         trials.append(make())
     for name, cases in others.items():
         judged = {trial.scan for trial in trials if trial.kind in (name, f"{OF_HEALTHY}{name}") and not trial.refused}
         if used := [case for case in cases if case.name in judged]:
             quantiles = judge.intensities(used)
-            trials += [judge.with_intensities(case, quantiles, f"{WITH_INTENSITIES}{name}") for case in some]
+            for case in some:
+                progress(len(trials) / count, f"judging {case.name} with the intensities of {name}")
+                trials.append(judge.with_intensities(case, quantiles, f"{WITH_INTENSITIES}{name}"))
     return trials
 
 

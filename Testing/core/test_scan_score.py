@@ -147,12 +147,14 @@ def test_what_spoils_a_brain_moves_its_own_measure(a_brain):
     gap = image.copy()
     gap[image.shape[0] // 2] *= 0.3
     doubled = (image + np.roll(image, 4, axis=1)) / 2
+    ghosts = image + 0.3 * np.roll(image, 8, axis=2)
     spoilt = {
         name: image_measures(replace(a_brain, image=a_brain.image.with_array(np.where(brain, array, 0).astype(np.float32))))
-        for name, array in (("noise", noisy), ("steps", gap), ("edges", doubled))
+        for name, array in (("noise", noisy), ("steps", gap), ("edges", doubled), ("repeats", ghosts))
     }
     assert spoilt["noise"]["noise"] > 1.5 * clean["noise"]
     assert spoilt["steps"]["steps"] > 2 * clean["steps"]
+    assert spoilt["repeats"]["repeats"] > 2 * clean["repeats"]
     assert spoilt["edges"]["edges"] < 0.92 * clean["edges"]
     assert spoilt["noise"]["edges"] < 0.9 * clean["edges"]
 

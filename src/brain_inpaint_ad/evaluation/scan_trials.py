@@ -32,7 +32,7 @@ from .middle_slices import MIDDLE_VERSION, share_in_middle, slices_score
 from .store import Store
 
 _LOG = logging.getLogger(__name__)
-TRIAL_VERSION = 1  # goes up when the same scan would be spoilt or measured otherwise
+TRIAL_VERSION = 2  # goes up when the same scan would be spoilt or measured otherwise
 CLEAN = "clean"
 LESIONS = tuple(f"{kind} lesion" for kind in KINDS)
 WITH_INTENSITIES = "healthy, intensities of "  # before the data set's name

@@ -64,7 +64,8 @@ def peak_mb(step: Callable[[], object]) -> float:
 
     Everything `step` works on has to be made inside it, on the device "meta": nothing is computed, and nothing allocated.
     """
-    with _Live() as live:
+    live = _Live()
+    with live:
         step()
     return live.peak / 1e6
 
@@ -73,8 +74,9 @@ class _Live(TorchDispatchMode):
     """Bytes of all storages that are in use, now and at most."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.now = self.peak = 0
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.now: int = 0
+        self.peak: int = 0
         self._known: weakref.WeakSet[Any] = weakref.WeakSet()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -13,8 +13,9 @@ from slicer.i18n import tr as _
 
 _FINE = ("", "ok", "not judged")  # qualities that no one is warned of
 _BARS = " ▁▂▃▄▅▆▇█"
-_WIDTH = 32  # characters of the plot
+_WIDTH = 48  # characters of the plot: what the panel has room for on a laptop
 _ROOM = 0.25  # of the healthy scores' range in the logarithm, on both sides of it and of the limit
+_FAR = math.log(6)  # above the limit: a scan up to there gets a plot that reaches to it
 
 
 @dataclass(frozen=True)
@@ -85,15 +86,16 @@ def scoreText(score: ScanScore) -> str:
     )
 
 
-def plotLines(score: ScanScore) -> tuple[str, str]:
-    """Healthy scores as bars, and below them the limit (┆) and this scan (▲); equal steps are equal ratios.
+def plotLines(score: ScanScore) -> tuple[str, str, str]:
+    """Healthy scores as bars; below them a scale with the limit (┆) and this scan (▲), and the numbers of its ends and of both.
 
-    A scan beyond the plot is an arrow at its edge.
+    Equal steps are equal ratios. A scan beyond the plot is an arrow at its edge.
     """
     low, high = (math.log(end(score.healthyScores)) for end in (min, max))
     limit, own = math.log(score.abnormalFrom), math.log(score.score)
     room = _ROOM * max(high - low, 0.1)
-    begin, end = min(low, limit) - room, max(high, limit) + 4 * room  # what is abnormal lies above
+    begin = min(low, limit) - room
+    end = max(max(high, limit) + 4 * room, min(own + room, limit + _FAR))  # what is abnormal lies above
 
     def place(value: float) -> int:
         return min(max(int((value - begin) / (end - begin) * _WIDTH), 0), _WIDTH - 1)
@@ -102,14 +104,32 @@ def plotLines(score: ScanScore) -> tuple[str, str]:
     for healthy in score.healthyScores:
         counts[place(math.log(healthy))] += 1
     bars = "".join(_BARS[math.ceil(count / max(counts) * (len(_BARS) - 1))] for count in counts)
-    marks = [" "] * _WIDTH
-    marks[place(limit)] = "┆"
-    marks[place(own)] = "◀" if own < begin else "▶" if own > end else "▲"
-    return bars, "".join(marks)
+    mark = "◀" if own < begin else "▶" if own > end else "▲"
+    scale = ["─"] * _WIDTH
+    scale[place(limit)] = "┆"
+    scale[place(own)] = mark
+    return (
+        bars,
+        "".join(scale),
+        _numbers({place(own): score.score, place(limit): score.abnormalFrom, place(low): min(score.healthyScores)}),
+    )
+
+
+def _numbers(wanted: Mapping[int, float]) -> str:
+    """Numbers below their places on the scale, as far as there is room; the first are the most wanted."""
+    line = [" "] * _WIDTH
+    for place, value in wanted.items():
+        text = f"{value:.3g}"
+        begin = min(max(place - len(text) // 2, 0), _WIDTH - len(text))
+        around = line[max(begin - 1, 0) : begin + len(text) + 1]
+        if not "".join(around).strip():
+            line[begin : begin + len(text)] = text
+    return "".join(line)
 
 
 def scoreHtml(score: ScanScore) -> str:
     """Sentence and plot for a label."""
-    bars, marks = plotLines(score)
-    plot = f'<pre style="margin:0">{bars}  {_("healthy scans")}<br>{marks}  {_("▲ this scan, ┆ limit")}</pre>'
-    return f"{html.escape(scoreText(score))}{plot}"
+    bars, scale, numbers = plotLines(score)
+    legend = _("bars: healthy scans; ┆ abnormal from here; {mark} this scan").format(mark=next(m for m in scale if m in "▲◀▶"))
+    plot = f'<pre style="margin:4px 0 0 0">{bars}<br>{scale}<br>{numbers}</pre>'
+    return f"{html.escape(scoreText(score))}{plot}<small>{html.escape(legend)}</small>"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from brain_inpaint_ad.errors import InputError
-from brain_inpaint_ad.evaluation.datasets import DATASETS, ICH_TYPES, SHARES, ich_types, split_of
+from brain_inpaint_ad.evaluation.datasets import DATASETS, ICH_TYPES, SHARES, split_of
 
 LAYOUTS = {
     "ixi": [f"IXI{n:03d}-{site}-{n + 800:04d}-T1.nii.gz" for n in range(2, 40) for site in ("Guys", "HH")[n % 2 :][:1]],
@@ -134,7 +134,8 @@ def test_ct_ich_tells_healthy_heads_from_bleeding_ones_and_leaves_fractures_out(
     assert len(together) == 20
     assert all(case.truth is None for case in cases["train"])
     assert all(case.truth.parent.name == "masks" and case.truth.name == case.scan.name for case in together if case.truth)
-    assert ich_types(data) == {name: {"Epidural", "Subdural"} for name in ill}
+    assert {case.types for case in together} == {(), ("Epidural", "Subdural")}
+    assert all(bool(case.types) == (case.truth is not None) for case in together)
 
 
 def test_ct_ich_without_its_table_says_what_is_missing(tmp_path):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from ct_files import BLOOD_HU, make_head
 
 import brain_inpaint_ad as ad
 from brain_inpaint_ad.detectors.cube import cube_grid, from_cube, to_cube
@@ -146,12 +147,14 @@ def test_what_spoils_a_brain_moves_its_own_measure(a_brain):
     gap = image.copy()
     gap[image.shape[0] // 2] *= 0.3
     doubled = (image + np.roll(image, 4, axis=1)) / 2
+    ghosts = image + 0.3 * np.roll(image, 8, axis=2)
     spoilt = {
         name: image_measures(replace(a_brain, image=a_brain.image.with_array(np.where(brain, array, 0).astype(np.float32))))
-        for name, array in (("noise", noisy), ("steps", gap), ("edges", doubled))
+        for name, array in (("noise", noisy), ("steps", gap), ("edges", doubled), ("repeats", ghosts))
     }
     assert spoilt["noise"]["noise"] > 1.5 * clean["noise"]
     assert spoilt["steps"]["steps"] > 2 * clean["steps"]
+    assert spoilt["repeats"]["repeats"] > 2 * clean["repeats"]
     assert spoilt["edges"]["edges"] < 0.92 * clean["edges"]
     assert spoilt["noise"]["edges"] < 0.9 * clean["edges"]
 
@@ -171,6 +174,17 @@ def test_score_prints_and_writes_one_line_per_scan(run_cli, a_phantom_scan, a_co
     again = run_cli("score", a_coarse_scan, "--model", a_scan_model, "--out", out)
     assert again.code == 1
     assert "--overwrite" in again.err
+
+
+def test_progress_in_lines_and_the_table_never_share_a_stream(run_cli, a_coarse_scan, a_scan_model, tmp_path):
+    words = ["score", a_coarse_scan, "--model", a_scan_model, "--progress", "jsonl"]
+    printed = run_cli(*words)
+    assert printed.code == 0, printed.err
+    assert next(iter(csv.DictReader(io.StringIO(printed.out)))).keys() == set(SCORED)
+    assert {"stage", "fraction", "seconds_left"} == json.loads(printed.err.splitlines()[0]).keys()
+    written = run_cli(*words, "--out", tmp_path / "scores.csv")
+    assert [json.loads(line).keys() for line in written.out.splitlines()]
+    assert (tmp_path / "scores.csv").read_text() == printed.out.replace("\r\n", "\n")
 
 
 def test_a_folder_of_which_a_series_must_be_chosen_does_not_end_the_others(run_cli, a_coarse_scan, a_scan_model, tmp_path):
@@ -239,24 +253,13 @@ def test_a_table_of_refused_and_judged_scans_is_exactly_this():
 
 
 def test_ct_is_windowed_to_soft_tissue_and_its_brain_found_inside_the_skull():
-    """A ball of brain in a ball of bone, in air, with a bleeding of 70 HU and a pool of fat outside."""
-    z, y, x = np.indices((48, 56, 52)) * 4.0
-    distance = np.sqrt((z - 94) ** 2 + (y - 110) ** 2 + (x - 102) ** 2)
-    array = np.full(distance.shape, -1000.0, np.float32)
-    array[distance < 88] = 40.0  # scalp
-    array[distance < 80] = 1000.0
-    brain = distance < 70
-    ripple = 20 * np.sin(z / 18) * np.sin(y / 18) * np.sin(x / 18)
-    array[brain] = (35 + ripple)[brain]
-    bleeding = np.sqrt((z - 94) ** 2 + (y - 90) ** 2 + (x - 80) ** 2) < 14
-    array[bleeding] = 70.0
-    grid = ad.Grid((52, 56, 48), (4.0, 4.0, 4.0), (0.0, 0.0, 0.0), (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0))
-    prepared = prepare_ct(ad.Volume(array, grid, "head.nii"), settings=GridSettings(spacing_mm=4.0, rows=64, columns=48))
+    head, bleeding, brain = make_head(bleeding_mm=14.0)
+    prepared = prepare_ct(head, settings=GridSettings(spacing_mm=4.0, rows=64, columns=48))
     found = prepared.scan_brain
     assert 2 * (found & brain).sum() / (found.sum() + brain.sum()) > 0.95
     low, high = WINDOW_HU
     heat = prepared.to_scan(prepared.image.array)
-    assert heat.array[bleeding].mean() == pytest.approx((70 - low) / (high - low), abs=0.03)
+    assert heat.array[bleeding].mean() == pytest.approx((BLOOD_HU - low) / (high - low), abs=0.03)
     assert (prepared.image.array[~prepared.brain] == 0).all()
     assert prepared.image.array.max() <= 1
 

@@ -1,8 +1,7 @@
 """The study of scan scores: implanted lesions and corrupted scans are what they claim, and its figures are right."""
 
-import json
-import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,14 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import brain_inpaint_ad as ad
+from brain_inpaint_ad.detectors.quality import MEANING, QualityNorm
+from brain_inpaint_ad.detectors.whole_scan import ScanNorm
 from brain_inpaint_ad.evaluation.corruptions import CORRUPTIONS, misplaced
-from brain_inpaint_ad.evaluation.implants import KINDS, SIZES_ML, Lesion, implant
+from brain_inpaint_ad.evaluation.implants import KINDS, Lesion, implant
+from brain_inpaint_ad.evaluation.middle_slices import MIDDLE_MM, middle_of, share_in_middle, slices_score
 from brain_inpaint_ad.evaluation.scan_figures import draw_examples, draw_roc, draw_scores
-from brain_inpaint_ad.evaluation.scan_metrics import auroc, doubts_of, left_out, norm_of, operate, roc, youden
-from brain_inpaint_ad.evaluation.scan_study import table_of
-from brain_inpaint_ad.evaluation.scan_trials import CLEAN, LESIONS, MEASURES, Trial, matched
+from brain_inpaint_ad.evaluation.scan_metrics import Norms, auroc, groups_of, norm_of, operate, own_norms, roc, youden
+from brain_inpaint_ad.evaluation.scan_report import operations_table, slices_table, table_of
+from brain_inpaint_ad.evaluation.scan_trials import CLEAN, IN_MIDDLE, LESIONS, MEASURES, OF_HEALTHY, SLICES, Trial, matched
 from brain_inpaint_ad.prepare import GridSettings, prepare
 
+QUALITY = QualityNorm(dict.fromkeys(MEANING, -1.0), dict.fromkeys(MEANING, 0.1))
 scores = st.lists(st.integers(0, 20).map(float), min_size=1, max_size=12)
 
 
@@ -98,15 +101,17 @@ def test_auroc_is_that_of_scikit_learn(clean, other):
 @given(scores, scores)
 def test_no_threshold_is_better_than_the_youden_point(clean, abnormal):
     def gain(threshold):
-        operation = operate(clean, abnormal, threshold)
-        return operation.recall + operation.specificity
+        return np.mean(np.asarray(abnormal) >= threshold) + np.mean(np.asarray(clean) < threshold)
 
     best = gain(youden(clean, abnormal))
     assert all(gain(cut) <= best + 1e-12 for cut in np.arange(-0.5, 21, 0.5) if cut > min(*clean, *abnormal) - 0.1)
 
 
 def test_accuracy_counts_scans_of_both_kinds():
-    operation = operate([1, 2, 3, 9], [2, 8], 5)
+    clean, ill = (
+        [a_trial(f"s{n}", kind, v) for n, v in enumerate(of)] for kind, of in ((CLEAN, [1, 2, 3, 9]), ("ill", [2, 8]))
+    )
+    operation = operate(clean, ill, Norms(ScanNorm((1.0, 2.0), 5, QUALITY)))
     assert (operation.accuracy, operation.recall, operation.specificity) == (4 / 6, 0.5, 0.75)
 
 
@@ -125,9 +130,12 @@ def test_nobody_is_judged_by_a_threshold_of_their_own():
     low, high = [(CLEAN, 1.0), (LESIONS[0], 2.0)], [(CLEAN, 11.0), (LESIONS[0], 12.0)]
     extra = [a_trial("c", CLEAN, 11.5)]
     trials = [a_trial(name, kind, value) for name, pairs in (("a", low), ("b", high)) for kind, value in pairs] + extra
-    found = left_out(trials)
+    norms = own_norms(trials)
+    found = operate([t for t in trials if t.kind == CLEAN], [t for t in trials if t.kind != CLEAN], norms)
     assert found.recall == 0.5
     assert found.specificity < 1
+    assert norms.of(trials[0]) == norm_of([trial for trial in trials if trial.scan != "a"])
+    assert norms.of(a_trial("a stranger", "brats", 1.0)) == norm_of(trials)
 
 
 def test_table_and_picture_have_a_place_for_every_kind_and_refused_scans_are_counted():
@@ -135,7 +143,7 @@ def test_table_and_picture_have_a_place_for_every_kind_and_refused_scans_are_cou
     trials += [a_trial(f"s{n}", LESIONS[0], 3.5 + n) for n in range(2)]
     trials += [a_trial("s0", "noise", 9.0), Trial("s1", "noise", None, {}, "no brain was found")]
     norm = norm_of(trials)
-    lines = table_of(trials, norm, own=False).lines
+    lines = table_of(trials, Norms(norm)).lines
     assert [line[:3] for line in lines] == [[CLEAN, "4", "–"], [f"{LESIONS[0]}, 2 ml", "2", "0.88"], ["noise", "2", "1.00"]]
     assert [line[-2:] for line in lines] == [["0/4", ""], ["0/2", ""], ["1/2", "unusable (1)"]]
     views = [replace(trial, view=np.full((2, 8, 8), 0.5)) for trial in trials]
@@ -148,10 +156,11 @@ def test_a_clean_scan_is_judged_by_the_quality_of_the_others():
     """Three alike and one noisy: among all four it is within the spread, against the three others far beyond."""
     trials = [a_trial(f"s{n}", CLEAN, n, noise=0.1 * (1 + 0.01 * n)) for n in range(3)]
     trials += [a_trial("noisy", CLEAN, 3, noise=0.5), a_trial("s0", LESIONS[0], 10.0)]
-    norm = norm_of(trials)
-    assert max(doubts_of(trials, norm, CLEAN, own=False)) < 1
-    assert [value > 1 for value in doubts_of(trials, norm, CLEAN, own=True)] == [False, False, False, True]
-    line = table_of(trials, norm, own=True).lines[0]
+    trials.append(a_trial("s1", LESIONS[0], 10.0))
+    clean = trials[:4]
+    assert max(Norms(norm_of(trials)).doubt(trial) for trial in clean) < 1
+    assert [own_norms(trials).doubt(trial) > 1 for trial in clean] == [False, False, False, True]
+    line = table_of(trials, own_norms(trials)).lines[0]
     assert line[-2:] == ["1/4", "noisy (1)"]
 
 
@@ -174,38 +183,69 @@ def test_matched_intensities_are_those_of_the_other_scans(a_coarse_scan):
     assert (moved[~inside] == 0).all()
 
 
-def test_one_command_gives_table_rows_and_picture_and_calibrates_the_card(run_cli, a_healthy_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("brain_inpaint_ad.prepare.bias.ITERATIONS", (1, 1, 1))  # the bias field is not what this is about
-    """On two healthy phantoms, with a few of the lesions and corruptions."""
-    from brain_inpaint_ad.nets.volume_gan import VolumeGanSettings
-    from brain_inpaint_ad.training.volume_fanogan import train
-    from brain_inpaint_ad.training.volume_gan import VolumeGanTraining
+def test_patients_are_held_against_the_healthy_of_their_own_data_set_by_type_of_lesion():
+    trials = [a_trial(f"s{n}", CLEAN, 1.0 + n) for n in range(4)] + [
+        a_trial("s0", LESIONS[0], 2.5),
+        a_trial("s1", "noise", 9.0),
+    ]
+    trials += [a_trial(f"h{n}", f"{OF_HEALTHY}ct-ich", 5.0 + n) for n in range(2)]
+    trials += [replace(a_trial("p0", "ct-ich", 5.5), types=("Epidural",))]
+    trials += [replace(a_trial("p1", "ct-ich", 9.0), types=("Epidural", "Subdural"))]
+    trials += [a_trial("b", "brats", 3.5), Trial("p2", "ct-ich", None, {}, "no brain was found", ("Subdural",))]
+    groups = {group.name: group for group in groups_of(trials)}
+    sizes = {name: (len(group.abnormal), len(group.healthy), group.against) for name, group in groups.items()}
+    assert sizes == {
+        "all lesions": (1, 4, CLEAN),
+        LESIONS[0]: (1, 4, CLEAN),
+        f"{LESIONS[0]}, 2 ml": (1, 4, CLEAN),
+        "noise": (1, 4, CLEAN),
+        "ct-ich": (2, 2, f"{OF_HEALTHY}ct-ich"),
+        "ct-ich: Epidural": (2, 2, f"{OF_HEALTHY}ct-ich"),
+        "ct-ich: Subdural": (1, 2, f"{OF_HEALTHY}ct-ich"),
+        "brats": (1, 4, CLEAN),
+    }
+    assert (groups["ct-ich"].auroc, groups["ct-ich: Subdural"].auroc) == (0.75, 1.0)
+    assert groups["ct-ich: Subdural"].precision == 1.0
+    assert groups["ct-ich"].precision == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)  # of the order ill, healthy, ill, healthy
+    lines = {line[0]: line[1:] for line in operations_table(list(groups.values()), Norms(ScanNorm((1.0,), 6.0, QUALITY))).lines}
+    assert lines["ct-ich"] == ["2", "2 healthy of ct-ich", "0.75", "0.83 (0.50)", "0.50", "0.50", "0.50"]
+    assert lines["brats"] == ["1", "4 clean", "0.75", "0.50 (0.20)", "0.80", "0.00", "1.00"]
 
-    data = tmp_path / "data"
-    (data / "brain").mkdir(parents=True)
-    for n in range(4):
-        shutil.copy(a_healthy_folder / f"{'abc'[n % 3]}{n % 3 + 1}_brain.nii.gz", data / "brain" / f"s{n}_brain.nii.gz")
-    lines = ["scan,split", *(f"s{n},{split}" for n, split in enumerate(("train", "train", "validation", "validation")))]
-    (data / "subjects.csv").write_text("\n".join(lines) + "\n")
-    tiny = VolumeGanSettings(size=16, width=2, latent=3)
-    training = VolumeGanTraining(network=tiny, spacing_mm=4.0, batch_gan=2, batch_encoder=2)
-    train(data, tmp_path / "run", settings=training, iterations={"gan": 1, "encoder": 1, "refine": 1}, device="cpu")
-    model = tmp_path / "run" / "fanogan.safetensors"
-    kinds = ["dark lesion", "failed registration"]
-    words = ["evaluate-scans", "--data", data, "--out", tmp_path / "out", "--model", model]
-    words += ["--scans", 2, "--kinds", ",".join(kinds)]
-    refused = run_cli(*words)
-    assert refused.code == 1
-    assert "--calibrate" in refused.err
-    answer = run_cli(*words, "--calibrate")
-    assert answer.code == 0, answer.err
-    record = json.loads((tmp_path / "out" / "rows.json").read_text())
-    found = [(trial["kind"], trial["size_ml"]) for trial in record["trials"]]
-    lesions = [("dark lesion", size_ml) for size_ml in SIZES_ML]
-    assert found == [(CLEAN, None)] * 2 + 2 * [*lesions, (kinds[1], None)]
-    assert answer.out.count("\n|") == 2 + 1 + len(SIZES_ML) + 1
-    card = json.loads(model.with_suffix(".json").read_text())
-    clean = sorted(trial["measures"]["score"] for trial in record["trials"] if trial["kind"] == CLEAN)
-    assert card["healthy_validation"]["whole_scan"]["scores"] == pytest.approx(clean)
-    for name in ("scores.png", "roc.png", "examples.png"):
-        assert (tmp_path / "out" / name).stat().st_size > 1000
+
+def test_only_lesions_that_the_middle_slices_show_are_in_the_comparison_with_slices():
+    trials = [a_trial(f"s{n}", CLEAN, 1.0 + n, **{SLICES: 1.0}) for n in range(2)]
+    trials += [a_trial("s0", LESIONS[0], 5.0, **{SLICES: 1.0, IN_MIDDLE: 0.9})]
+    trials += [a_trial("s1", LESIONS[0], 0.0, **{SLICES: 9.0, IN_MIDDLE: 0.1})]
+    line = slices_table(groups_of(trials)).lines[0]
+    assert line == ["all lesions", "1 of 2", "1.00", "0.50"]
+    assert slices_table(groups_of([a_trial("s0", CLEAN, 1.0), a_trial("s0", LESIONS[0], 2.0)])).lines == []
+
+
+def test_the_middle_slices_are_those_around_the_middle_and_tell_what_share_of_a_lesion_they_hold(a_coarse_scan):
+    prepared = prepare(ad.read_scan(a_coarse_scan), settings=GridSettings(spacing_mm=4.0, rows=64, columns=48))
+    shown, whole = (np.flatnonzero(one.brain.any(axis=(1, 2))) for one in (middle_of(prepared), prepared))
+    assert np.ptp(shown) * 4.0 == pytest.approx(2 * MIDDLE_MM)
+    assert shown.mean() == pytest.approx(whole.mean(), abs=1)
+    lesion = np.zeros(prepared.brain.shape, bool)
+    for place, share in ((shown[0], 1.0), (whole[0], 0.5), (whole[-1], 1 / 3)):
+        lesion[place, 30, 20] = True
+        assert share_in_middle(prepared.image.with_array(lesion), prepared) == pytest.approx(share)
+
+
+def test_a_2d_f_anogan_is_scored_by_equation_6_on_the_middle_slices(a_coarse_scan):
+    import torch
+
+    from brain_inpaint_ad.detectors.reconstruction import ReconstructionDetector
+    from brain_inpaint_ad.nets.gan import FastGan, GanSettings
+
+    prepared = prepare(ad.read_scan(a_coarse_scan), settings=GridSettings(spacing_mm=4.0, rows=64, columns=48))
+    network = FastGan(GanSettings(rows=64, columns=48, latent=3, width=2, spectral=False)).eval()
+    card = SimpleNamespace(training={"settings": {"feature_weight": 2.0}}, minmax="slice")
+    score = slices_score(ReconstructionDetector(network, card, torch.device("cpu")), prepared)
+    scores = []
+    with torch.no_grad():
+        for place in np.flatnonzero(middle_of(prepared).brain.any(axis=(1, 2))):
+            image = torch.from_numpy(prepared.image.array[place])[None, None]
+            parts = [image - network(image), network.gan.critic.features(image) - network.gan.critic.features(network(image))]
+            scores.append(float(parts[0].square().mean() + 2.0 * parts[1].square().mean()))
+    assert score == pytest.approx(np.mean(scores), rel=0.02)  # bfloat16 where it is fast

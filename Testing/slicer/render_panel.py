@@ -7,6 +7,7 @@ computing them again. PICTURE shows the panel after the detection, STEPS_FOLDER 
 The ctk and qMRML widgets are stand-ins: titled frames, sliders with a value box, combo boxes.
 """
 
+import json
 import os
 import shutil
 import sys
@@ -95,6 +96,13 @@ def open_module(worker):
     return module, frame
 
 
+def show_model(module, folder):
+    """Choose the model that made the result, so that its texts are what the panel says."""
+    made_by = json.loads((folder / "report.json").read_text(encoding="utf-8"))["model"]["name"]
+    selector = module.ui.modelComboBox
+    selector.currentIndex = max(0, selector.findText(made_by))
+
+
 def let_qt_work(seconds=0.5):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -133,6 +141,7 @@ def main(scan_path, folder, result_picture, steps_folder=None):
     module, frame = open_module(worker)
     step("1-opened")
     module.ui.scanSelector.setCurrentNode(scan)
+    show_model(module, Path(folder))
     step("2-chosen")
     module.ui.detectButton.click()
     worker.said = [Progress("comparing with healthy brains", 0.42, 4.0)]

@@ -59,18 +59,27 @@ def test_the_sentence_tells_score_limit_and_place(report_lib, read):
     assert report_lib.scoreText(fine).startswith("Scan score 0.05: not abnormal (below 0.07); 25 % of 4")
 
 
-@pytest.mark.parametrize("score", [0.0001, 0.041, 0.05, 0.06, 0.08, 5.0])
+@pytest.mark.parametrize("score", [0.0001, 0.041, 0.05, 0.06, 0.08, 0.3, 5.0])
 def test_the_plot_puts_scan_limit_and_healthy_scans_in_order(report_lib, read, score):
-    bars, marks = report_lib.plotLines(read({"scan_score": {**SCORED, "score": score}}).score)
-    assert len(bars) == len(marks)
-    limit, own = marks.find("┆"), next(place for place, mark in enumerate(marks) if mark in "▲◀▶")
+    bars, scale, numbers = report_lib.plotLines(read({"scan_score": {**SCORED, "score": score}}).score)
+    assert len(bars) == len(scale) == len(numbers)
+    limit, own = scale.find("┆"), next(place for place, mark in enumerate(scale) if mark in "▲◀▶")
     heights = [place for place, bar in enumerate(bars) if bar != " "]
     assert bars[heights[0]] != "█"
     assert bars.count("█") == 1
     assert max(heights) < limit
     assert (own > limit) == (score > 0.07)
     assert (own > max(heights)) == (score > 0.06)
-    assert {"◀": score < 0.01, "▶": score > 1, "▲": 0.01 < score < 1}[marks[own]]
+    assert {"◀": score < 0.01, "▶": score > 1, "▲": 0.01 < score < 1}[scale[own]]
+    told = numbers.split()
+    assert f"{score:.3g}" in told
+    assert told == sorted(told, key=float)
+
+
+def test_a_scan_exactly_at_the_limit_is_marked_there(report_lib, read):
+    _bars, scale, numbers = report_lib.plotLines(read({"scan_score": {**SCORED, "score": 0.07}}).score)
+    assert (scale.count("▲"), scale.count("┆")) == (1, 0)
+    assert "0.07" in numbers
 
 
 def test_the_panel_shows_score_plot_and_warning_of_the_result(a_scan, some_anomalies, write_result, ui, run):

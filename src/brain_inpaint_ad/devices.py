@@ -29,7 +29,8 @@ def pick_device(wish: str = "auto") -> torch.device:
 
 def autocast(device: torch.device) -> torch.autocast:
     """bfloat16 where the device computes it natively, else float32. bfloat16 keeps float32's range: no loss scaling."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=is_fast_in_bfloat16(device))
+    kind = "cpu" if device.type == "meta" else device.type  # where nothing is computed, nothing is cast
+    return torch.autocast(kind, torch.bfloat16, enabled=is_fast_in_bfloat16(device))
 
 
 def is_fast_in_bfloat16(device: torch.device) -> bool:

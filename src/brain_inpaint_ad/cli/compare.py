@@ -43,4 +43,4 @@ def compare(
             progress=report,
         )
 
-    typer.echo(run(work, progress))
+    typer.echo(run(work, progress, prints_answer=True))

@@ -58,4 +58,4 @@ def evaluate(
             )
         return table(rows)
 
-    typer.echo(run(work, progress))
+    typer.echo(run(work, progress, prints_answer=True))

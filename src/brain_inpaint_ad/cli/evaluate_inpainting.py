@@ -39,4 +39,4 @@ def evaluate_inpainting(
             progress=report,
         )
 
-    typer.echo(run(work, progress))
+    typer.echo(run(work, progress, prints_answer=True))

@@ -30,4 +30,4 @@ def evaluate_masks(
         with only_run_in(out):
             return run_evaluation(dataset, data, out, brain=brain, split=split, command=command, progress=report)
 
-    typer.echo(run(work, progress))
+    typer.echo(run(work, progress, prints_answer=True))

@@ -8,20 +8,24 @@ from typing import Annotated
 
 import typer
 
+from ..files import only_run_in
 from ..progress import Progress
 from .run import ProgressStyle, run
 
 
 def evaluate_scans(
-    data: Annotated[Path, typer.Option(help="Healthy scans with subjects.csv and brain/, laid out as ixi.")],
+    data: Annotated[Path, typer.Option(help="Healthy scans: subjects.csv and brain/, or the layout that --dataset names.")],
     out: Annotated[Path, typer.Option(help="Folder for table.md, rows.json and pictures; a run that was cut goes on.")],
     model: Annotated[
         str, typer.Option(help="A fanogan-3d model's name or the path of its .safetensors file.")
     ] = "t1-fanogan3d",
+    dataset: Annotated[str, typer.Option(help="How --data is laid out; its patients are left out.")] = "ixi",
     split: Annotated[str, typer.Option(help="validation, or test: once, at the end.")] = "validation",
     scans: Annotated[int | None, typer.Option(min=2, help="How many healthy scans to put lesions into and to spoil.")] = None,
     kinds: Annotated[str, typer.Option(help="Lesions and corruptions by name, separated by commas; all.")] = "all",
-    against: Annotated[list[str] | None, typer.Option(help="Patients as DATASET=FOLDER; may be repeated.")] = None,
+    against: Annotated[
+        list[str] | None, typer.Option(help="Other scans, such as patients, as DATASET=FOLDER; may be repeated.")
+    ] = None,
     slices_model: Annotated[
         str | None, typer.Option(help="A 2-D model to compare with on the middle slices, such as one of train fanogan.")
     ] = None,
@@ -37,20 +41,22 @@ def evaluate_scans(
     def work(report: Progress) -> str:
         from ..evaluation.scan_study import study
 
-        return study(
-            model,
-            data,
-            out,
-            split=split,
-            kinds=None if kinds == "all" else kinds.split(","),
-            most=scans,
-            against=against or [],
-            slices_model=slices_model,
-            calibrate=calibrate,
-            cache=cache,
-            device=device,
-            command="brain-inpaint-ad " + " ".join(sys.argv[1:]),
-            progress=report,
-        )
+        with only_run_in(out):
+            return study(
+                model,
+                data,
+                out,
+                dataset=dataset,
+                split=split,
+                kinds=None if kinds == "all" else kinds.split(","),
+                most=scans,
+                against=against or [],
+                slices_model=slices_model,
+                calibrate=calibrate,
+                cache=cache,
+                device=device,
+                command="brain-inpaint-ad " + " ".join(sys.argv[1:]),
+                progress=report,
+            )
 
-    typer.echo(run(work, progress))
+    typer.echo(run(work, progress, prints_answer=True))

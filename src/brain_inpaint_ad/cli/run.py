@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
-from typing import NoReturn, TypeVar
+from typing import NoReturn, TextIO, TypeVar
 
 import typer
 from rich.console import Console
@@ -40,10 +40,13 @@ def run(
     work: Callable[[Progress], _Answer],
     style: ProgressStyle = ProgressStyle.bar,
     *,
+    prints_answer: bool = False,
     patience_s: float = _PATIENCE_S,
     patient_in: str = "",
 ) -> _Answer:
     """Do `work(progress)`; on a refusal print its sentence and leave with 1, on Ctrl-C or SIGTERM with 130.
+
+    prints_answer: standard output is for the answer alone, so that JSON lines of progress go to standard error.
 
     The work runs in a thread, so that a signal is answered while a library is busy in C. If the work does not come to its
     next progress call in time (half a second; patience_s where the stage begins with `patient_in`), the process ends there
@@ -56,7 +59,7 @@ def run(
 
     def target() -> None:
         try:
-            with full_memory_told(), _reporter(style) as report:
+            with full_memory_told(), _reporter(style, sys.stderr if prints_answer else sys.stdout) as report:
                 outcome.append(work(_cancellable(report, cancelled, stage)))
         except BaseException as error:
             outcome.append(error)
@@ -127,10 +130,11 @@ def _cancellable(report: Progress, cancelled: threading.Event, last: list[str]) 
 
 
 @contextmanager
-def _reporter(style: ProgressStyle) -> Iterator[Progress]:
+def _reporter(style: ProgressStyle, lines: TextIO) -> Iterator[Progress]:
+    """lines: where JSON lines go."""
     console = Console(stderr=True)
     if style is ProgressStyle.jsonl:
-        yield _json_lines()
+        yield _json_lines(lines)
     elif style is ProgressStyle.none or not console.is_terminal:
         yield silent
     else:
@@ -140,8 +144,8 @@ def _reporter(style: ProgressStyle) -> Iterator[Progress]:
             yield lambda fraction, stage: bar.update(task, completed=fraction, description=stage)
 
 
-def _json_lines(every_s: float = 0.2) -> Progress:
-    """One JSON object per line on standard output, at most one every `every_s` seconds within a stage."""
+def _json_lines(out: TextIO, every_s: float = 0.2) -> Progress:
+    """One JSON object per line, at most one every `every_s` seconds within a stage."""
     left = TimeLeft()
     last: list[tuple[float, str]] = [(-1.0, "")]
 
@@ -156,7 +160,7 @@ def _json_lines(every_s: float = 0.2) -> Progress:
             "fraction": round(fraction, 4),
             "seconds_left": None if seconds is None else round(seconds, 1),
         }
-        sys.stdout.write(json.dumps(line) + "\n")
-        sys.stdout.flush()
+        out.write(json.dumps(line) + "\n")
+        out.flush()
 
     return report

@@ -43,10 +43,10 @@ def score(
             write_scores(rows, out)
         return rows
 
-    rows = run(work, progress)
+    rows = run(work, progress, prints_answer=out is None)
     from ..scan_score import scores_csv
 
-    if out is None or progress is not ProgressStyle.jsonl:  # a program that reads progress finds the table in its file
+    if out is None or progress is not ProgressStyle.jsonl:  # who reads progress from standard output has the table in --out
         typer.echo(scores_csv(rows), nl=False)
     refused = [row for row in rows if row.verdict is None]
     for row in refused:

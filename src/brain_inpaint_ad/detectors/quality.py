@@ -36,15 +36,19 @@ class Complaint:
 MEANING = {
     "steps": Complaint(8.0, "slices missing or uneven"),
     "noise": Complaint(5.0, "noisy"),
+    "repeats": Complaint(7.0, "repeated structure (ghosting)"),
     "edges": Complaint(3.0, small="edges unclear (motion or ghosting)"),
     "misfit": Complaint(5.0, "does not fit the template (orientation, field of view or registration)"),
     "uncovered": Complaint(5.0, "brain incomplete (field of view or brain mask)"),
     "error": Complaint(4.0, "unusual all over"),
 }
-OF_THE_IMAGE = ("steps", "noise", "edges")  # what can be said without a template and without a network
+OF_THE_IMAGE = ("steps", "noise", "repeats", "edges")  # what can be said without a template and without a network
 _RIM_MM = 4.0  # of the brain's border that is not looked at: masks end differently
 _FINE_MM = 2.0  # standard deviation of the Gaussian that leaves the fine structure out
 _BRIGHT = 0.7  # quantile of the brain's intensities above which it is white matter for the most part
+_DETAIL_MM = 4.0  # standard deviation of the Gaussian that leaves out what is no detail of a ghost
+_GHOST_MM = (18.0, 90.0)  # distances at which ghosts come: a field of 150 to 260 mm, eight to three of them
+_OVERLAP = 0.15  # of the brain must meet its ghost, else chance speaks
 _NEAR_MM = 8.0  # on both sides of a slice: what it is compared with
 _WHOLE_SLICE = 0.1  # of the largest slice's brain; smaller ones differ by nature
 _LEAST = 1e-4  # of measures, so that they have a logarithm
@@ -55,6 +59,7 @@ def image_measures(prepared: Prepared) -> dict[str, float]:
 
     steps: the largest difference of a slice's mean from the median of its neighbours, along any axis, in intensity.
     noise: median size of the fine structure in white matter, in intensity.
+    repeats: how much fine structure returns at one distance along any axis: the sharpest peak of its correlation with itself.
     edges: how much the gradient is gathered in few places: logarithm of the voxels' number less the entropy of the gradient's
     size (McGee 2000, who finds motion by it); less when edges are doubled or drowned in noise.
     """
@@ -69,6 +74,7 @@ def image_measures(prepared: Prepared) -> dict[str, float]:
     return {
         "steps": max(_largest_step(image, core, axis, round(_NEAR_MM / spacing)) for axis in range(3)),
         "noise": float(np.median(np.abs(image - smooth)[bright])),
+        "repeats": max(_largest_repeat(image, prepared.brain, axis, spacing) for axis in range(3)),
         "edges": float(np.log(len(share)) + (share * np.log(np.maximum(share, 1e-12))).sum()),
     }
 
@@ -80,6 +86,28 @@ def _largest_step(image: Array, core: Array, axis: int, near: int) -> float:
     means = np.where(core, image, 0).sum(axis=across)[shown] / counts[shown]
     around = [np.median(means[max(0, place - near) : place + near + 1]) for place in range(len(means))]
     return float(np.abs(means - around).max())
+
+
+def _largest_repeat(image: Array, brain: Array, axis: int, spacing_mm: float) -> float:
+    """Correlation within the mask (Padfield 2012) of the fine structure with itself moved along the axis, less that 2 voxels
+    before and behind: a ghost lies at one distance, what is smooth or alike by nature at all around it.
+    """
+    sigma = _DETAIL_MM / spacing_mm
+    around = gaussian_filter(image, sigma) / np.maximum(gaussian_filter(brain.astype(np.float32), sigma), 0.1)
+    core = binary_erosion(brain, iterations=2)
+    fine, mask = np.where(core, image - around, 0), core.astype(np.float32)
+    count, across = 2 * image.shape[axis], tuple(other for other in range(3) if other != axis)
+    moved, power, shown = (np.fft.rfft(part, count, axis=axis) for part in (fine, fine**2, mask))
+
+    def along(first: Array, second: Array) -> Array:
+        return np.asarray(np.fft.irfft((first * np.conj(second)).sum(axis=across), count))
+
+    scale = np.sqrt(np.maximum(along(power, shown) * along(shown, power), _LEAST))
+    likeness, overlap = along(moved, moved) / scale, along(shown, shown)
+    peak = np.abs(likeness - (np.roll(likeness, 2) + np.roll(likeness, -2)) / 2)
+    distances = np.arange(*(round(end / spacing_mm) for end in _GHOST_MM))
+    distances = distances[(distances < count // 2) & (overlap[np.minimum(distances, count - 1)] > _OVERLAP * overlap[0])]
+    return float(peak[distances].max(initial=0.0))
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,8 @@ from ..files import write_atomically
 from ..heatmap.accumulate import heat_in
 from ..heatmap.losses import rank_correlation
 from ..io import read_labels, read_scan, resample
-from ..prepare import Prepared, prepare
+from ..prepare import Prepared
+from ..prepare.kinds import prepare_as
 from ..progress import Progress, part_of, silent
 from ..segmentation.recut import cut_regions
 from ..segmentation.select import SegmentSettings
@@ -132,7 +133,7 @@ def table(rows: list[dict[str, Any]], *, generator_parameters: int) -> str:
 def _compare_case(
     case: Case, teacher: WindowDetector, pupils: list[WindowDetector], every: int, *, progress: Progress
 ) -> list[Agreement]:
-    prepared = _thinned(prepare(read_scan(case.scan), settings=teacher.card.grid), every)
+    prepared = _thinned(prepare_as(teacher.card.modality, read_scan(case.scan), settings=teacher.card.grid), every)
     if not prepared.brain.any():
         raise InputError(f"{case.name}: no slice is left that shows brain; choose a smaller --every.")
     truth = None if case.truth is None else _truth_on_model_grid(case.truth, prepared)

@@ -5,15 +5,16 @@ Motion, ghosting and noise are TorchIO's (Pérez-García 2021).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
 import torch
 
-from ..errors import InputError
+from ..errors import SettingsError
 from ..volume import Array, Volume
 
 Corruption = Callable[[Volume, Array, np.random.Generator], tuple[Volume, Array]]
@@ -77,6 +78,14 @@ CORRUPTIONS: dict[str, Corruption] = {
     "clipped field": clipped_field,
 }
 FAILED_REGISTRATION = "failed registration"  # made after preparation, see `misplaced`
+_WITH_TORCHIO = ("motion", "ghosting", "noise")
+_TORCHIO_MISSING = 'corrupted scans are made with TorchIO, which is missing; run: pip install "torchio", or choose other kinds.'
+
+
+def check_torchio(kinds: Collection[str]) -> None:
+    """Raises SettingsError when some of the kinds need TorchIO, and it is missing."""
+    if not set(kinds).isdisjoint(_WITH_TORCHIO) and find_spec("torchio") is None:
+        raise SettingsError(_TORCHIO_MISSING)
 
 
 def misplaced(transform: sitk.Transform, rng: np.random.Generator) -> sitk.Transform:
@@ -93,7 +102,7 @@ def _torchio(name: str, scan: Volume, rng: np.random.Generator, **options: Any) 
     try:
         import torchio
     except ImportError as error:
-        raise InputError('corrupted scans are made with TorchIO, which is missing; run: pip install "torchio".') from error
+        raise SettingsError(_TORCHIO_MISSING) from error
     values = torch.from_numpy(np.ascontiguousarray(scan.array, dtype=np.float32))[None]
     image = torchio.ScalarImage(tensor=values, affine=np.diag([*scan.grid.spacing[::-1], 1.0]))
     with torch.random.fork_rng(devices=[]):

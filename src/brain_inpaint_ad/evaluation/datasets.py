@@ -9,11 +9,12 @@ from __future__ import annotations
 import csv
 import hashlib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import InputError
+from ..errors import InputError, SettingsError
+from ..weights.card import Card
 
 NIFTI = r"\.nii(\.gz)?$"
 SHARES = {"train": 0.6, "validation": 0.2, "test": 0.2}  # of healthy sets as downloaded
@@ -22,12 +23,15 @@ SHARES_ILL = {"validation": 0.4, "test": 0.6}  # nobody trains on those
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One scan of one subject. truth: labels > 0 where the scan is abnormal; None when the subject is healthy."""
+    """One scan of one subject. truth: labels > 0 where the scan is abnormal; None when the subject is healthy; types: of the
+    lesions, where the data set tells them.
+    """
 
     name: str
     scan: Path
     truth: Path | None
     subject: str = ""
+    types: tuple[str, ...] = ()
 
     @property
     def person(self) -> str:
@@ -105,7 +109,8 @@ ICH_TYPES = ("Intraventricular", "Intraparenchymal", "Subarachnoid", "Epidural",
 
 def ct_ich(data: Path, split: str) -> list[Case]:
     """Head CTs after trauma, in Hounsfield units (PhysioNet ct-ich 1.3.1, Hssayeni 2020): ct_scans/049.nii, masks/049.nii and
-    hemorrhage_diagnosis_raw_ct.csv. Healthy: neither bleeding nor fracture on any slice; with a fracture alone: left out.
+    hemorrhage_diagnosis_raw_ct.csv, which tells the types of bleeding (ICH_TYPES). Healthy: neither bleeding nor fracture on
+    any slice; with a fracture alone: left out.
     """
     healthy, ill = [], []
     for name, marks in _ich_marks(data).items():
@@ -113,15 +118,10 @@ def ct_ich(data: Path, split: str) -> list[Case]:
         if scan.is_file() and not marks:
             healthy.append(_healthy(name, scan, name))
         elif scan.is_file() and marks & set(ICH_TYPES):
-            ill.append(Case(name, scan, truth, name))
+            ill.append(Case(name, scan, truth, name, tuple(kind for kind in ICH_TYPES if kind in marks)))
     if _table(data).is_file() or not ill or split == "train":
         return _of_split(data, split, [*healthy, *ill] if _table(data).is_file() else healthy, SHARES)
     return [*_of_split(data, split, healthy, SHARES), *_of_split(data, split, ill, SHARES_ILL)]
-
-
-def ich_types(data: Path) -> dict[str, set[str]]:
-    """Of ICH_TYPES, by patient who has any: for figures by lesion type."""
-    return {name: marks & set(ICH_TYPES) for name, marks in _ich_marks(data).items() if marks & set(ICH_TYPES)}
 
 
 DATASETS: dict[str, Callable[[Path, str], list[Case]]] = {
@@ -133,6 +133,17 @@ DATASETS: dict[str, Callable[[Path, str], list[Case]]] = {
     "ms": ms,
     "nfbs": nfbs,
 }
+_ANY = "ixi"  # the layout in which people put healthy scans of their own, whatever they are
+
+
+def modality_of(dataset: str, cards: Sequence[Card]) -> str:
+    """ "T1" or "CT": what the data set holds. Raises SettingsError when one of the models reads something else."""
+    holds = "CT" if dataset == "ct-ich" else "T1"
+    if dataset == _ANY and cards:
+        holds = cards[0].modality
+    if others := [card for card in cards if card.modality != holds]:
+        raise SettingsError(f"{others[0].name} reads {others[0].modality} and {dataset} holds {holds}; name another model.")
+    return holds
 
 
 def _ich_marks(data: Path) -> dict[str, set[str]]:

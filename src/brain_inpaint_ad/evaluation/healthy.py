@@ -37,15 +37,19 @@ _TAIL = 0.3  # the hottest share of a scan's voxels that is kept one by one
 
 @dataclass(frozen=True, slots=True)
 class HealthyFolder:
-    """Healthy scans below `folder`, listed with their split in subjects.csv. most: validation scans to use (None: all)."""
+    """Healthy scans below `folder`, listed with their split in subjects.csv. most: validation scans to use (None: all);
+    modality: "T1" or "CT", how they are prepared; listed: the scans, where no subjects.csv is to say.
+    """
 
     folder: Path
     store: Store
     grid: GridSettings
     most: int | None = None
+    modality: str = "T1"
+    listed: tuple[Subject, ...] | None = None
 
     def group(self, *, progress: Progress = silent) -> HealthyGroup:
-        """Of the training scans, registered; made once and kept."""
+        """Of the training scans, registered; made once and kept. One that cannot be prepared is left out with a warning."""
         subjects = self._of_split("train")
         made_from = {"version": GROUP_VERSION, "scans": [self._identity(subject) for subject in subjects]}
 
@@ -53,8 +57,14 @@ class HealthyFolder:
             brains = []
             for done, subject in enumerate(subjects):
                 part_of(progress, 0.0, 0.4)(done / len(subjects), f"preparing {subject.name}")
-                prepared = self._prepared(subject)
+                try:
+                    prepared = self._prepared(subject)
+                except InputError as error:
+                    _LOG.warning("%s was left out of the healthy group: %s", subject.name, error)
+                    continue
                 brains.append((subject.name, prepared.image.array, prepared.brain))
+            if not brains:
+                raise InputError(f"none of the training scans below {self.folder} could be prepared; check them.")
             spacing_mm = self.grid.spacing_mm
             return build_group(brains, spacing_mm=spacing_mm, progress=part_of(progress, 0.4, 1.0)).to_arrays()
 
@@ -75,16 +85,17 @@ class HealthyFolder:
         return HealthyHeats(scans)
 
     def _of_split(self, split: str) -> list[Subject]:
-        subjects = [subject for subject in find_subjects(self.folder) if subject.split == split]
+        listed = find_subjects(self.folder) if self.listed is None else self.listed
+        subjects = [subject for subject in listed if subject.split == split]
         if not subjects:
             raise InputError(f"no scan of the split {split!r} lies below {self.folder}; --healthy needs train and validation.")
         return subjects
 
     def _identity(self, subject: Subject) -> dict[str, Any]:
-        return _identity_of(subject.path, self.grid, "T1")
+        return _identity_of(subject.path, self.grid, self.modality)
 
     def _prepared(self, subject: Subject) -> Prepared:
-        return kept_prepared(subject.path, subject.name, self.grid, self.store)
+        return kept_prepared(subject.path, subject.name, self.grid, self.store, modality=self.modality)
 
     def _heats_of(
         self, subject: Subject, detector: Detector, identity: dict[str, Any], progress: Progress

@@ -21,7 +21,7 @@ from ..segmentation.regions import possible_segmentations
 from ..weights.card import Card
 from .contenders import BASELINES, INTENSITY, Contender, check_names, make_contenders
 from .controls import CONTROLS
-from .datasets import DATASETS, Case
+from .datasets import DATASETS, Case, modality_of
 from .healthy import HealthyFolder
 from .page import view_of, write_page
 from .scoring import CaseScorer, Opened, control_scores, heat_of, open_case
@@ -42,6 +42,12 @@ class Run:
     split: str
     contenders: list[Contender]
     store: Store
+    modality: str = "T1"
+
+    @property
+    def kind(self) -> dict[str, str]:
+        """Of the scans, for what is kept of them: of T1 nothing is told, as before there was anything else."""
+        return {} if self.modality == "T1" else {"modality": self.modality}
 
 
 def evaluate(
@@ -72,6 +78,9 @@ def evaluate(
     wanted = _baselines(baselines, healthy)
     if not models and not wanted:
         raise SettingsError("there is nothing to evaluate; name a model or a baseline.")
+    detectors = [load_detector(model, stride_mm=stride_mm, device=device) for model in models]
+    check_names(detectors)
+    modality = modality_of(dataset, [detector.card for detector in detectors])
     cases = DATASETS[dataset](data, split)
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -79,12 +88,10 @@ def evaluate(
         raise OutputError(f"{out} cannot be made ({error.strerror}); choose another --out folder.") from error
     kept, left_out = read_rows(out), read_noted(out, "left_out")
     store = Store(cache or out / "cache")
-    detectors = [load_detector(model, stride_mm=stride_mm, device=device) for model in models]
-    check_names(detectors)
     grid = detectors[0].card.grid if detectors else GridSettings()
-    folder = None if healthy is None else HealthyFolder(healthy, store, grid, healthy_scans)
+    folder = None if healthy is None else HealthyFolder(healthy, store, grid, healthy_scans, modality)
     contenders = make_contenders(detectors, wanted, folder, progress=part_of(progress, 0.0, 0.5 if folder else 0.0))
-    run = Run(dataset, split, contenders, store)
+    run = Run(dataset, split, contenders, store, modality)
     made_by = {"command": command, "version": __version__, "machine": platform.machine()}
     known = read_noted(out, "models")
     told = known | {detector.card.name: _told(detector.card) for detector in detectors}
@@ -135,7 +142,7 @@ def _score_case(case: Case, run: Run, kept: dict[str, Row], unfit: dict[str, str
 
     def on(grid: GridSettings) -> Opened:
         if grid not in opened:
-            opened[grid] = open_case(case, grid)
+            opened[grid] = open_case(case, grid, run.modality)
         return opened[grid]
 
     for number, contender in enumerate(run.contenders):
@@ -145,7 +152,7 @@ def _score_case(case: Case, run: Run, kept: dict[str, Row], unfit: dict[str, str
         if wanted:
             part = part_of(progress, number / len(run.contenders), (number + 1) / len(run.contenders))
             try:
-                heat, seconds = heat_of(case, on(contender.grid), contender, run.store, progress=part)
+                heat, seconds = heat_of(case, on(contender.grid), contender, run.store, run.kind, progress=part)
             except FitError as error:
                 _LOG.warning("%s was left out: %s", case.name, error)
                 unfit.update({row["key"]: str(error) for row in rows})
@@ -176,7 +183,7 @@ def _empty_row(case: Case, run: Run, contender: Contender, thresholds: dict[str,
     name = contender.name if segmentation == "slices" else f"{contender.name}, {segmentation}"
     made_with = {
         "segmentation": segmentation,
-        "made_from": contender.identity,
+        "made_from": contender.identity | run.kind,
         "thresholds": thresholds,
         "threshold_from_this_scan": case.name in contender.seen,
         "preparation": PREPARATION,
@@ -186,7 +193,7 @@ def _empty_row(case: Case, run: Run, contender: Contender, thresholds: dict[str,
 
 
 def _control_row(case: Case, run: Run, name: str, grid: GridSettings) -> Row:
-    made_from = {"control": name, "spacing_mm": grid.spacing_mm}
+    made_from = {"control": name, "spacing_mm": grid.spacing_mm} | run.kind
     return {**_place(case, run, name), "made_from": made_from, "preparation": PREPARATION, "metrics": METRICS}
 
 

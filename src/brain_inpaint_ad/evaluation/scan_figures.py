@@ -11,11 +11,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from ..detectors.whole_scan import ScanNorm
-from .scan_metrics import auroc, operate, roc
+from .scan_metrics import auroc, name_of, roc
 from .scan_trials import Trial
 
 _SEED = 0
-_MOST_EXAMPLES = 9
+_MOST_EXAMPLES = 14
 
 
 def draw_scores(trials: Sequence[Trial], norm: ScanNorm) -> bytes:
@@ -40,7 +40,7 @@ def draw_scores(trials: Sequence[Trial], norm: ScanNorm) -> bytes:
 
 def draw_roc(curves: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[float]]]], threshold: float) -> bytes:
     """A PNG: a panel per entry, in it a curve per contender with its clean and its other values; the first's Youden point."""
-    figure = _figure(4.6 * len(curves), 4.6)
+    figure = _figure(4.6 * len(curves), 5)
     for number, (axes, (title, contenders)) in enumerate(
         zip(figure.subplots(1, len(curves), squeeze=False)[0], curves.items(), strict=True)
     ):
@@ -48,8 +48,8 @@ def draw_roc(curves: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[f
             axes.plot(*roc(clean, other), linewidth=1.6, label=f"{name}: AUC {auroc(clean, other):.2f}")
         if number == 0:
             clean, other = next(iter(contenders.values()))
-            point = operate(clean, other, threshold)
-            axes.plot(1 - point.specificity, point.recall, "o", color="0.2", label="Youden point")
+            false, true = (float(np.mean(np.asarray(values) >= threshold)) for values in (clean, other))
+            axes.plot(false, true, "o", color="0.2", label="Youden point")
         axes.plot([0, 1], [0, 1], color="0.7", linestyle=":", linewidth=1)
         axes.set(title=title, xlabel="1 − specificity", ylabel="recall", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
         axes.legend(fontsize=8, loc="lower right")
@@ -64,7 +64,7 @@ def draw_examples(trials: Sequence[Trial]) -> bytes:
             firsts.setdefault(trial.kind, trial)
     shown = sorted(firsts.values(), key=lambda trial: list(dict.fromkeys(t.kind for t in trials)).index(trial.kind))
     shown = shown[:_MOST_EXAMPLES]
-    figure = _figure(1.5 * max(1, len(shown)), 4.6)
+    figure = _figure(1.4 * max(1, len(shown)), 4.6)
     for column, trial in zip(figure.subplots(3, max(1, len(shown)), squeeze=False).T, shown, strict=False):
         assert trial.view is not None
         seen, expected = trial.view
@@ -73,11 +73,6 @@ def draw_examples(trials: Sequence[Trial]) -> bytes:
             axes.axis("off")
         column[0].set_title(name_of(trial.kind, trial.size_ml), fontsize=7)
     return _png(figure)
-
-
-def name_of(kind: str, size_ml: float | None) -> str:
-    """As rows of tables and pictures call it."""
-    return kind if size_ml is None else f"{kind}, {size_ml:g} ml"
 
 
 def _figure(width: float, height: float) -> Any:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from ..detectors.quality import MEANING, QualityNorm
 from ..detectors.whole_scan import ScanNorm
 from ..errors import InputError
 from ..volume import Array
-from .scan_trials import CLEAN, LESIONS, Trial
+from .scan_trials import CLEAN, LESIONS, OF_HEALTHY, SPOILT, WITH_INTENSITIES, Trial
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,68 +38,65 @@ def youden(clean: Sequence[float], abnormal: Sequence[float]) -> float:
     return float(cuts[int(np.argmax(gains))])
 
 
-def operate(clean: Sequence[float], abnormal: Sequence[float], threshold: float) -> Operation:
-    """A scan is called abnormal at or above the threshold."""
-    hits, passes = np.asarray(abnormal) >= threshold, np.asarray(clean) < threshold
-    return Operation(float(np.concatenate([hits, passes]).mean()), float(hits.mean()), float(passes.mean()))
+@dataclass(frozen=True, slots=True)
+class Norms:
+    """What each scan is judged by: what healthy scans show, always without the scan itself.
+
+    norm: of all healthy scans; without: by the name of one of them, of the others.
+    """
+
+    norm: ScanNorm
+    without: Mapping[str, ScanNorm] = field(default_factory=dict)
+
+    def of(self, trial: Trial) -> ScanNorm:
+        """For a healthy scan and all that was made of it the norm of the others."""
+        return self.without.get(trial.scan, self.norm)
+
+    def abnormal(self, trial: Trial) -> bool:
+        """At or above the Youden point."""
+        return trial.measures["score"] >= self.of(trial).abnormal_from
+
+    def doubt(self, trial: Trial) -> float:
+        """The measure of doubt in the quality."""
+        return self.of(trial).quality.doubt(trial.measures)
+
+    def said(self, trial: Trial) -> str:
+        """What is said of the quality."""
+        return "unusable" if trial.refused else self.of(trial).quality.words(trial.measures)
 
 
 def norm_of(trials: Sequence[Trial]) -> ScanNorm:
     """Healthy scores, the Youden point of clean scans against those with lesions, and the limits of quality."""
-    clean = [trial for trial in trials if trial.kind == CLEAN and not trial.refused]
-    if len(clean) < 2:
-        raise InputError("fewer than two healthy scans could be judged; more are needed to say what is healthy.")
-
+    clean, lesions = judged(trials, [CLEAN]), judged(trials, LESIONS)
+    if len(clean) < 2 or not lesions:
+        raise InputError("fewer than two healthy scans, or none with a lesion, could be judged; more are needed for a norm.")
     quality = QualityNorm.of([{name: trial.measures[name] for name in MEANING} for trial in clean])
-    return ScanNorm(tuple(sorted(values_of(trials, CLEAN, "score"))), _youden_of(trials), quality)
+    scores = _scores(clean)
+    return ScanNorm(tuple(sorted(scores)), youden(scores, _scores(lesions)), quality)
 
 
-def _youden_of(trials: Sequence[Trial]) -> float:
-    return youden(values_of(trials, CLEAN, "score"), [v for kind in LESIONS for v in values_of(trials, kind, "score")])
+def own_norms(trials: Sequence[Trial]) -> Norms:
+    """Of these very scans: each is judged by the others, where enough are left for a norm."""
+    without = {}
+    for scan in {trial.scan for trial in judged(trials, [CLEAN])}:
+        with suppress(InputError):
+            without[scan] = norm_of([trial for trial in trials if trial.scan != scan])
+    return Norms(norm_of(trials), without)
 
 
-def values_of(trials: Sequence[Trial], kind: str, measure: str, size_ml: float | None = None) -> list[float]:
-    """Of all scans of a kind, and a size where one is given; refused ones are left out."""
-    return [
-        trial.measures[measure]
-        for trial in trials
-        if trial.kind == kind and not trial.refused and (size_ml is None or trial.size_ml == size_ml)
-    ]
+def judged(trials: Sequence[Trial], kinds: Sequence[str]) -> list[Trial]:
+    """Those of some kinds that were not refused."""
+    return [trial for trial in trials if trial.kind in kinds and not trial.refused]
 
 
-def left_out(trials: Sequence[Trial]) -> Operation:
-    """The Youden point of all other subjects, applied to each: accuracy, recall, specificity over all scans."""
-    hits: list[bool] = []
-    passes: list[bool] = []
-    for scan in sorted({trial.scan for trial in trials if trial.kind == CLEAN}):
-        others = [trial for trial in trials if trial.scan != scan]
-        mine = [trial for trial in trials if trial.scan == scan]
-        threshold = _youden_of(others)
-        hits += [value >= threshold for kind in LESIONS for value in values_of(mine, kind, "score")]
-        passes += [value < threshold for value in values_of(mine, CLEAN, "score")]
+def operate(clean: Sequence[Trial], abnormal: Sequence[Trial], norms: Norms) -> Operation:
+    """Of scans that were judged, one of either at least: a scan is called abnormal at or above its Youden point."""
+    hits, passes = [norms.abnormal(trial) for trial in abnormal], [not norms.abnormal(trial) for trial in clean]
     return Operation(float(np.mean([*hits, *passes])), float(np.mean(hits)), float(np.mean(passes)))
 
 
-def said_of(trial: Trial, norm: ScanNorm) -> str:
-    """What is said of a scan's quality."""
-    return "unusable" if trial.refused else norm.quality.words(trial.measures)
-
-
-def without(trials: Sequence[Trial], norm: ScanNorm, scan: str) -> ScanNorm:
-    """The norm that a clean scan which is part of it is judged by: the quality of the other clean scans, where two are left."""
-    others = [trial.measures for trial in trials if trial.kind == CLEAN and not trial.refused and trial.scan != scan]
-    if len(others) < 2:
-        return norm
-    return replace(norm, quality=QualityNorm.of([{name: measures[name] for name in MEANING} for measures in others]))
-
-
-def doubts_of(trials: Sequence[Trial], norm: ScanNorm, kind: str, *, own: bool) -> list[float]:
-    """The measure of doubt of all scans of a kind that were judged. own: the norm is that of these clean scans."""
-    return [
-        (without(trials, norm, trial.scan) if own and kind == CLEAN else norm).quality.doubt(trial.measures)
-        for trial in trials
-        if trial.kind == kind and not trial.refused
-    ]
+def _scores(trials: Sequence[Trial]) -> list[float]:
+    return [trial.measures["score"] for trial in trials]
 
 
 def roc(clean: Sequence[float], other: Sequence[float]) -> tuple[Array, Array]:
@@ -108,16 +106,64 @@ def roc(clean: Sequence[float], other: Sequence[float]) -> tuple[Array, Array]:
     return np.asarray(rates[0]), np.asarray(rates[1])
 
 
-def average_precision(trials: Sequence[Trial]) -> dict[str, float]:
-    """Of the score, by kind of lesion, among the clean scans of the same subjects."""
-    from sklearn.metrics import average_precision_score
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Scans that should be called abnormal, and the healthy ones they are held against.
 
-    found = {}
+    against: what these are called in tables.
+    """
+
+    name: str
+    abnormal: Sequence[Trial]
+    healthy: Sequence[Trial]
+    against: str = CLEAN
+
+    @property
+    def auroc(self) -> float:
+        """Of the score."""
+        return auroc(_scores(self.healthy), _scores(self.abnormal))
+
+    @property
+    def precision(self) -> float:
+        """Average precision of the score."""
+        from sklearn.metrics import average_precision_score
+
+        truth = [True] * len(self.abnormal) + [False] * len(self.healthy)
+        return float(average_precision_score(truth, [*_scores(self.abnormal), *_scores(self.healthy)]))
+
+    @property
+    def prevalence(self) -> float:
+        """What an average precision of a score that tells nothing would be."""
+        return len(self.abnormal) / (len(self.abnormal) + len(self.healthy))
+
+
+def groups_of(trials: Sequence[Trial]) -> list[Group]:
+    """All lesions, lesions by kind and by kind and size, faults by kind, patients by data set and by type of lesion.
+
+    They are held against all clean scans; patients against the healthy scans of their own data set where it has any.
+    """
+    clean = judged(trials, [CLEAN])
+    made = {CLEAN, *LESIONS, *SPOILT}
+    brought = [t.kind for t in trials if t.kind not in made and not t.kind.startswith((WITH_INTENSITIES, OF_HEALTHY))]
+    lesions = judged(trials, LESIONS)
+    parts: dict[str, list[Trial]] = {"all lesions": lesions}
     for kind in LESIONS:
-        lesions = values_of(trials, kind, "score")
-        subjects = {trial.scan for trial in trials if trial.kind == kind}
-        clean = values_of([trial for trial in trials if trial.scan in subjects], CLEAN, "score")
-        if lesions and clean:
-            truth = [True] * len(lesions) + [False] * len(clean)
-            found[kind] = float(average_precision_score(truth, [*lesions, *clean]))
-    return found
+        parts[kind] = [trial for trial in lesions if trial.kind == kind]
+    for trial in lesions:
+        if trial.size_ml is not None:
+            parts.setdefault(name_of(trial.kind, trial.size_ml), []).append(trial)
+    for trial in judged(trials, SPOILT):
+        parts.setdefault(trial.kind, []).append(trial)
+    groups = [Group(name, members, clean) for name, members in parts.items()]
+    for name in dict.fromkeys(brought):
+        mine, healthy = judged(trials, [name]), judged(trials, [f"{OF_HEALTHY}{name}"])
+        held = (healthy, f"{OF_HEALTHY}{name}") if healthy else (clean, CLEAN)
+        groups.append(Group(name, mine, *held))
+        for kind in dict.fromkeys(kind for trial in mine for kind in trial.types):
+            groups.append(Group(f"{name}: {kind}", [trial for trial in mine if kind in trial.types], *held))
+    return [group for group in groups if group.abnormal and group.healthy]
+
+
+def name_of(kind: str, size_ml: float | None) -> str:
+    """As rows of tables and pictures call it."""
+    return kind if size_ml is None else f"{kind}, {size_ml:g} ml"

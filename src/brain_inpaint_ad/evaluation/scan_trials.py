@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -18,34 +19,37 @@ from ..detectors.quality import MEANING
 from ..detectors.whole_scan import WholeScanDetector
 from ..errors import InputError
 from ..files import digest_of
-from ..io import read_scan
+from ..io import read_labels, read_scan
 from ..prepare import PREPARATION, Prepared
-from ..prepare.brain import find_brain
-from ..prepare.kinds import prepare_as
+from ..prepare.kinds import brain_as, prepare_as
 from ..progress import Progress, silent
 from ..volume import Array, Volume
 from .corruptions import CORRUPTIONS, FAILED_REGISTRATION, misplaced
 from .datasets import Case
 from .healthy import kept_prepared
 from .implants import KINDS, SIZES_ML, Lesion, implant
+from .middle_slices import MIDDLE_VERSION, share_in_middle, slices_score
 from .store import Store
 
-TRIAL_VERSION = 1  # goes up when the same scan would be spoilt or measured otherwise
+_LOG = logging.getLogger(__name__)
+TRIAL_VERSION = 2  # goes up when the same scan would be spoilt or measured otherwise
 CLEAN = "clean"
 LESIONS = tuple(f"{kind} lesion" for kind in KINDS)
 WITH_INTENSITIES = "healthy, intensities of "  # before the data set's name
 SPOILT = (*CORRUPTIONS, FAILED_REGISTRATION)
-SLICES = "middle slices"  # the comparison: a 2-D model's error there
+OF_HEALTHY = "healthy of "  # before the data set's name: those in it who have no lesion
+SLICES = "middle slices"  # the comparison: a 2-D model's score there
+IN_MIDDLE = "lesion in the middle slices"  # share of its volume
 MEASURES = ("score", "image", "features", *MEANING, "mean |z|", "PCA residual")
-MIDDLE_MM = 20.0  # on both sides of the brain's middle: the slices of the comparison show similar anatomy
 _GRIDPOINTS = np.linspace(0, 1, 257)  # where intensities' quantiles are compared
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
     """kind: CLEAN, that of a lesion, a corruption or a data set; size_ml: of a lesion, else None; measures: by MEASURES and,
-    where there is a 2-D model, SLICES; empty when the scan was refused, and `refused` says why; view: the axial slice of the
-    cube with the largest error, as it is and as it was expected, (2, size, size) in [0, 1].
+    where there is a 2-D model, SLICES and IN_MIDDLE; empty when the scan was refused, and `refused` says why; types: of a
+    patient's lesions, where the data set tells them; view: the axial slice of the cube with the largest error, as it is and as
+    it was expected, (2, size, size) in [0, 1].
     """
 
     scan: str
@@ -53,6 +57,7 @@ class Trial:
     size_ml: float | None
     measures: dict[str, float]
     refused: str = ""
+    types: tuple[str, ...] = ()
     view: Array | None = None
 
 
@@ -74,8 +79,8 @@ class Judge:
 
         def measure() -> dict[str, Array]:
             scan, brain = self._brain(case)
-            struck, _ = implant(scan, brain, lesion, self._rng(case, lesion.name, lesion.volume_ml))
-            return self._measures(self._prepare(struck, brain))
+            struck, truth = implant(scan, brain, lesion, self._rng(case, lesion.name, lesion.volume_ml))
+            return self._measures(self._prepare(struck, brain), lesion=scan.with_array(truth))
 
         return self._kept(case, lesion.name, lesion.volume_ml, measure)
 
@@ -101,13 +106,23 @@ class Judge:
         return self._kept(case, kind, None, measure, extra=[round(float(q), 6) for q in quantiles])
 
     def intensities(self, cases: Sequence[Case]) -> Array:
-        """Quantiles of the prepared brains of all cases together, at _GRIDPOINTS."""
+        """Quantiles of the prepared brains of all cases together, at _GRIDPOINTS. cases: one or more that can be prepared."""
         prepared = [self._prepared(case) for case in cases]
         return np.asarray(np.quantile(np.concatenate([one.image.array[one.brain] for one in prepared]), _GRIDPOINTS))
 
-    def ill(self, case: Case, kind: str) -> Trial:
-        """A scan of a data set of patients, called by the data set's name."""
-        return replace(self._kept(case, kind, None, lambda: self._measures(self._prepared(case))), kind=kind)
+    def of_dataset(self, case: Case, name: str) -> Trial:
+        """A scan of another data set, called by the data set's name; its healthy ones by OF_HEALTHY, too."""
+        kind = name if case.truth is not None else f"{OF_HEALTHY}{name}"
+
+        def measure() -> dict[str, Array]:
+            if case.truth is None or self.slices is None:
+                return self._measures(self._prepared(case))
+            card = self.detector.card  # where the lesion lies can be told on the scan's own grid only
+            prepared = prepare_as(card.modality, read_scan(case.scan), settings=card.grid)
+            truth = read_labels(case.truth)
+            return self._measures(prepared, lesion=truth.with_array(truth.array > 0))
+
+        return replace(self._kept(case, kind, None, measure), types=case.types)
 
     def _kept(
         self, case: Case, kind: str, size_ml: float | None, measure: Callable[[], dict[str, Array]], extra: Any = None
@@ -120,7 +135,7 @@ class Judge:
             "model": self.detector.card.sha256,
             "dtype": str(self.detector.dtype),
             "group": self.group.sha256,
-            "slices": None if self.slices is None else self.slices.card.sha256,
+            "slices": None if self.slices is None else [self.slices.card.sha256, MIDDLE_VERSION],
             "versions": [TRIAL_VERSION, PREPARATION, CUBE_VERSION],
         }
 
@@ -133,11 +148,14 @@ class Judge:
         kept = self.store.keep(f"trial-{case.name}-{kind}", made_from, make)
         refused = str(kept["refused"]) if "refused" in kept else ""
         if refused:
+            _LOG.warning("%s (%s) was left out: %s", case.name, kind, refused)
             return Trial(case.name, kind, size_ml, {}, refused)
         view = kept.pop("view").astype(np.float32)
         return Trial(case.name, kind, size_ml, {name: float(value) for name, value in kept.items()}, view=view)
 
-    def _measures(self, prepared: Prepared, *, lose_registration: np.random.Generator | None = None) -> dict[str, Array]:
+    def _measures(
+        self, prepared: Prepared, *, lesion: Volume | None = None, lose_registration: np.random.Generator | None = None
+    ) -> dict[str, Array]:
         template = self.detector.template
         cube = to_cube(prepared.image, prepared.brain, template)
         if lose_registration is not None:
@@ -156,8 +174,9 @@ class Judge:
         )
         measures = dict(zip(MEASURES, values, strict=True))
         if self.slices is not None:
-            middle = _middle_of(prepared)
-            measures[SLICES] = float(self.slices.heatmap(middle, progress=silent)[middle.brain].mean())
+            measures[SLICES] = slices_score(self.slices, prepared)
+            if lesion is not None:
+                measures[IN_MIDDLE] = share_in_middle(lesion, prepared)
         hottest = int(np.argmax((judgement.error**2).sum(axis=(1, 2))))
         view = (np.stack([cube.values[hottest], judgement.expected[hottest]]) + 1) / 2
         return {**{name: np.asarray(value) for name, value in measures.items()}, "view": view.astype(np.float16)}
@@ -168,7 +187,7 @@ class Judge:
 
     def _brain(self, case: Case) -> tuple[Volume, Array]:
         scan = read_scan(case.scan)
-        return scan, find_brain(scan)[0]
+        return scan, brain_as(self.detector.card.modality, scan)
 
     def _prepare(self, scan: Volume, brain: Array) -> Prepared:
         """With the mask of the scan before it was spoilt: extraction is not what is judged here."""
@@ -187,32 +206,30 @@ def run_trials(
     *,
     kinds: Sequence[str],
     most: int | None,
-    patients: dict[str, list[Case]],
+    others: dict[str, list[Case]],
     progress: Progress = silent,
 ) -> list[Trial]:
-    """All healthy scans clean; the first `most` of them (None: all) in every way of `kinds`; the patients."""
+    """All healthy scans clean; the first `most` of them (None: all) in every way of `kinds`; the other data sets.
+
+    Of a scan that cannot be judged there is a trial that says why, and a warning.
+    """
     some = healthy[:most]
     work = [(case.name, partial(judge.clean, case)) for case in healthy]
     work += [(case.name, make) for case in some for make in _variants(judge, case, kinds)]
-    work += [(case.name, partial(judge.ill, case, name)) for name, cases in patients.items() for case in cases]
-    trials = []
-    for done, (name, make) in enumerate(work):
-        progress(done / len(work), f"judging {name}")
+    work += [(case.name, partial(judge.of_dataset, case, name)) for name, cases in others.items() for case in cases]
+    count = len(work) + len(others) * len(some)
+    trials: list[Trial] = []
+    for name, make in work:
+        progress(len(trials) / count, f"judging {name}")
         trials.append(make())
-    for name, cases in patients.items():
-        quantiles = judge.intensities(cases)
-        trials += [judge.with_intensities(case, quantiles, f"{WITH_INTENSITIES}{name}") for case in some]
+    for name, cases in others.items():
+        judged = {trial.scan for trial in trials if trial.kind in (name, f"{OF_HEALTHY}{name}") and not trial.refused}
+        if used := [case for case in cases if case.name in judged]:
+            quantiles = judge.intensities(used)
+            for case in some:
+                progress(len(trials) / count, f"judging {case.name} with the intensities of {name}")
+                trials.append(judge.with_intensities(case, quantiles, f"{WITH_INTENSITIES}{name}"))
     return trials
-
-
-def _middle_of(prepared: Prepared) -> Prepared:
-    """Its middle slices alone count as brain."""
-    shown = np.flatnonzero(prepared.brain.any(axis=(1, 2)))
-    reach = round(MIDDLE_MM / prepared.image.grid.spacing[2])
-    middle = int(shown[0] + shown[-1]) // 2
-    brain = np.zeros_like(prepared.brain)
-    brain[max(0, middle - reach) : middle + reach + 1] = prepared.brain[max(0, middle - reach) : middle + reach + 1]
-    return replace(prepared, brain=brain)
 
 
 def matched(prepared: Prepared, quantiles: Array) -> Array:
@@ -229,5 +246,5 @@ def _variants(judge: Judge, case: Case, kinds: Sequence[str]) -> list[partial[Tr
 
 
 def as_rows(trials: Sequence[Trial]) -> list[dict[str, Any]]:
-    """Plain JSON."""
-    return [asdict(replace(trial, view=None)) for trial in trials]
+    """Plain JSON, without the views."""
+    return [{name: value for name, value in asdict(trial).items() if name != "view"} for trial in trials]

@@ -12,7 +12,8 @@ from ..detectors.retreat import heat_within_memory
 from ..errors import GeometryError
 from ..files import digest_of
 from ..io import read_labels, read_scan, resample
-from ..prepare import PREPARATION, GridSettings, Prepared, prepare
+from ..prepare import PREPARATION, GridSettings, Prepared
+from ..prepare.kinds import prepare_as
 from ..progress import Progress
 from ..result import Result, make_recutter, segment, threshold_name
 from ..segmentation.recut import Recutter
@@ -56,29 +57,31 @@ class Scored:
     view: dict[str, Array]
 
 
-def open_case(case: Case, grid: GridSettings) -> Opened:
-    """Read and prepare. Raises GeometryError when scan and truth do not lie on one grid."""
+def open_case(case: Case, grid: GridSettings, modality: str = "T1") -> Opened:
+    """Read and prepare as `modality`. Raises GeometryError when scan and truth do not lie on one grid."""
     scan = read_scan(case.scan)
     if case.truth is None:
-        return Opened(prepare(scan, settings=grid), None, None)
+        return Opened(prepare_as(modality, scan, settings=grid), None, None)
     labels = read_labels(case.truth)
     if not labels.grid.is_same_place(scan.grid):
         raise GeometryError(f"the truth {labels.name} does not lie on the grid of {scan.name}.")
-    prepared = prepare(scan, settings=grid)
+    prepared = prepare_as(modality, scan, settings=grid)
     truth = labels.array > 0
     share = resample(labels.with_array(truth.astype(np.float32)), prepared.image.grid)
     return Opened(prepared, truth, share > 0.5)
 
 
-def heat_of(case: Case, opened: Opened, contender: Contender, store: Store, *, progress: Progress) -> tuple[Array, float]:
-    """Heat on the model grid and the seconds it took, kept from one run to the next."""
+def heat_of(
+    case: Case, opened: Opened, contender: Contender, store: Store, kind: dict[str, str], *, progress: Progress
+) -> tuple[Array, float]:
+    """Heat on the model grid and the seconds it took, kept from one run to the next. kind: of scans, see `report.Run`."""
 
     def make() -> dict[str, Array]:
         started = time.perf_counter()
         heat = heat_within_memory(contender.detector, opened.prepared, progress=progress)
         return {"heat": heat, "seconds": np.asarray(time.perf_counter() - started)}
 
-    made_from = {"scan_sha256": digest_of(case.scan), "detector": contender.identity, "preparation": PREPARATION}
+    made_from = {"scan_sha256": digest_of(case.scan), "detector": contender.identity, "preparation": PREPARATION, **kind}
     kept = store.keep(f"heat-{case.name}", made_from, make)
     return kept["heat"], round(float(kept["seconds"]), 2)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from ..progress import Progress, silent
-from ..volume import Volume
+from ..volume import Array, Volume
 from . import Prepared, prepare
-from .ct import prepare_ct
+from .brain import find_brain
+from .ct import inside_skull, prepare_ct
 from .extraction import AUTO
 from .grid import GridSettings
 
@@ -24,3 +25,8 @@ def prepare_as(
     if modality == "CT":
         return prepare_ct(scan, mask=mask, settings=settings, progress=progress)
     return prepare(scan, mask=mask, settings=settings, extraction=extraction, use_gpu=use_gpu, progress=progress)
+
+
+def brain_as(modality: str, scan: Volume) -> Array:
+    """The brain mask that `prepare_as` draws, bool on the scan's grid."""
+    return inside_skull(scan) if modality == "CT" else find_brain(scan)[0]

@@ -26,6 +26,7 @@ from . import loop
 from .cubes import CubeSource, cube_template, draw_cubes
 from .curves import Curves
 from .data import Subject, find_subjects
+from .footprint import check_memory
 from .run import run_folder, save_picture, tensorboard, training_facts, write_record
 from .volume_gan import STEPS, VolumeGanTraining, build, encoder_step, gan_step, optimisers_of
 
@@ -66,6 +67,7 @@ def train(
     members = {split: [s for s in listed if s.split == split] for split in ("train", "validation")}
     if not all(members.values()):
         raise TrainingError("the subject table needs scans of the splits train and validation.")
+    check_memory(settings, chosen, sum(map(len, members.values())), where)
     source = CubeSource(out / "prepared", settings.modality, settings.grid)
     whole = source.template(members["train"], named=template, progress=part_of(progress, 0, 0.1))
     settings = replace(settings, network=replace(settings.network, field_mm=field_around(whole)))

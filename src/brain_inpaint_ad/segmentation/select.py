@@ -84,9 +84,7 @@ def select_anomalies(regions: Regions, settings: SegmentSettings, *, threshold: 
     ("residual") are above the threshold under either rule. "scales", calibrated: an anomaly ends where its heat is below TRIM
     of its hottest region's.
     """
-    chosen = _chosen(regions, settings, threshold)[regions.labels]
-    if settings.segmentation == "scales" and settings.rule == "calibrated":
-        chosen = _trimmed(chosen, regions.heat[regions.labels])
+    chosen = _chosen_voxels(regions, settings, threshold)
     parts, count = ndimage.label(chosen, structure=_TOUCHING)
     sizes = np.bincount(parts.ravel(), minlength=count + 1)
     sizes[0] = 0
@@ -95,6 +93,16 @@ def select_anomalies(regions: Regions, settings: SegmentSettings, *, threshold: 
     number = np.zeros(count + 1, dtype=np.int32)
     number[kept] = np.arange(1, len(kept) + 1)
     return np.asarray(number[parts])
+
+
+def is_trimmed(settings: SegmentSettings) -> bool:
+    """Whether anomalies lose what is far cooler than their hottest place: only the whole volume tells that."""
+    return settings.segmentation == "scales" and settings.rule == "calibrated"
+
+
+def _chosen_voxels(regions: Regions, settings: SegmentSettings, threshold: float) -> Array:
+    chosen = np.asarray(_chosen(regions, settings, threshold)[regions.labels])
+    return _trimmed(chosen, regions.heat[regions.labels]) if is_trimmed(settings) else chosen
 
 
 def _trimmed(chosen: Array, heat: Array) -> Array:
@@ -108,12 +116,12 @@ def _trimmed(chosen: Array, heat: Array) -> Array:
     return np.asarray(chosen & (heat >= TRIM * hottest[parts]))
 
 
-def select_in_slice(regions: Regions, settings: SegmentSettings, *, threshold: float) -> Array:
-    """As `select_anomalies` for the regions that one slice shows: int32 (rows, columns), 1…n connected parts of any size.
+def select_in_slice(regions: Regions, settings: SegmentSettings, *, threshold: float, index: int = 0) -> Array:
+    """As `select_anomalies` for one slice of the regions given: int32 (rows, columns), 1…n connected parts of any size.
 
-    Nothing is trimmed: a slice alone does not show the hottest place of an anomaly.
+    Where anomalies are trimmed, regions must be those of the whole volume.
     """
-    parts, _ = ndimage.label(_chosen(regions, settings, threshold)[regions.labels[0]], structure=np.ones((3, 3)))
+    parts, _ = ndimage.label(_chosen_voxels(regions, settings, threshold)[index], structure=np.ones((3, 3)))
     return np.asarray(parts, dtype=np.int32)
 
 

@@ -1,7 +1,7 @@
 """What the BrainInpaintAD module is made of. Nothing is imported here: each part is loaded where it is used.
 
-Without MRML:     Settings (what the user chooses) · Core (the command line) · Worker (the process) · States · Findings ·
-                  ScanScore (the scan as a whole)
+Without MRML:     Settings (what the user chooses) · CutKinds (what regions are cut in) · Core (the command line) ·
+                  Worker (the process) · States · Findings · ScanScore (the scan as a whole)
 With MRML:        Models (cards, does a scan fit) · Scene (geometry) · Results (a result's nodes) · Heatmap (display) ·
                   Segments · Recut (sliders) · Views · Export · Samples · Detection (one run)
 With Qt:          Parameters (parameter node) · Install (packages) · Widget (the panel) · Situation (what it shows) ·

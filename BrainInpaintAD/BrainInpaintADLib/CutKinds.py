@@ -27,8 +27,14 @@ def needsNumba(kind: str) -> bool:
 
 def choiceTexts(suited: str) -> tuple[str, ...]:
     """The box's words, in the order of SUITED and SEGMENTATIONS. suited: what SUITED means now, see `kindOf`."""
-    names = _names()
-    first = _("As suits the model ({kind})").format(kind=names[suited].lower())
+    short = {
+        "slices": _("axial slices"),
+        "volume": _("the volume"),
+        "scales": _("several scales"),
+        "residual": _("single voxels"),  # of models that are not ours
+    }
+    names = {"slices": _("Axial slices"), "volume": _("The whole volume"), "scales": _("Several scales together")}
+    first = _("As suits the model ({kind})").format(kind=short[suited])
     return (first, *(names[kind] for kind in SEGMENTATIONS))
 
 
@@ -47,12 +53,3 @@ def choiceToolTip(*, hasNumba: bool) -> str:
 def sizeUnit(kind: str) -> str:
     """What the smallest region is counted in, as a suffix."""
     return _(" voxels") if needsNumba(kind) else _(" px")
-
-
-def _names() -> dict[str, str]:
-    return {
-        "slices": _("Axial slices"),
-        "volume": _("The whole volume"),
-        "scales": _("Several scales together"),
-        "residual": _("Single voxels"),  # of models that are not ours
-    }

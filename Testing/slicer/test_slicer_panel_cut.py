@@ -35,7 +35,7 @@ def recut(a_module, a_result, let_qt_work):
 
 def test_the_panel_begins_with_the_cut_that_suits_the_default_and_says_which(ui, parameters):
     assert parameters.segmentation == "suited"
-    assert ui.segmentationComboBox.currentText == "As suits the model (several scales together)"
+    assert ui.segmentationComboBox.currentText == "As suits the model (several scales)"
     assert ui.segmentationComboBox.enabled
     assert ui.minSizeSpinBox.suffix == " voxels"
 
@@ -57,7 +57,7 @@ def test_another_model_brings_its_own_cut_and_what_is_shown_is_not_cut_anew(ui, 
     assert (parameters.segmentation, ui.minSizeSpinBox.suffix) == ("suited", " px")
     assert recut.volumes == []
     ui.modelComboBox.currentIndex = EVIDENCE
-    assert ui.segmentationComboBox.currentText == "As suits the model (several scales together)"
+    assert ui.segmentationComboBox.currentText == "As suits the model (several scales)"
 
 
 @pytest.mark.parametrize(("place", "key", "unit"), [(SLICES, "slices", " px"), (VOLUME, "volume", " voxels")])
@@ -67,7 +67,7 @@ def test_a_cut_that_the_user_chose_stays_with_another_model(ui, parameters, plac
         ui.modelComboBox.currentIndex = model
         assert (parameters.segmentation, ui.segmentationComboBox.currentIndex) == (key, place)
         assert ui.minSizeSpinBox.suffix == unit
-    assert ui.segmentationComboBox.itemText(SUITED) == "As suits the model (several scales together)"
+    assert ui.segmentationComboBox.itemText(SUITED) == "As suits the model (several scales)"
 
 
 def test_results_come_back_with_the_cut_they_had(a_scan, ui, recut, run, an_answer, parameters, let_qt_work):
@@ -115,7 +115,7 @@ def test_without_numba_slices_suit_every_model_and_the_tooltip_says_why(numba, u
     numba["isThere"] = True  # it was installed
     a_module.panel._onPackages()
     assert ui.segmentationComboBox.enabled
-    assert ui.segmentationComboBox.currentText == "As suits the model (several scales together)"
+    assert ui.segmentationComboBox.currentText == "As suits the model (several scales)"
 
 
 def test_a_cut_that_numba_is_missing_for_can_be_left_again(numba, ui, a_module, parameters):

@@ -16,7 +16,7 @@ from slicer.i18n import tr as _
 
 from . import CutKinds, Views
 from .Findings import FindingsError
-from .Install import hasNumba
+from .Packages import hasNumba
 from .Parameters import cutFields, cutOf, isCutKnown, rememberCut, setCut, settingsFrom
 from .Recut import Recut, RecutError
 from .Results import ResultNodes

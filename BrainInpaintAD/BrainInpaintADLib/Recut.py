@@ -12,7 +12,7 @@ from slicer.i18n import tr as _
 
 from . import Core, CutKinds, Results, Scene, Segments, Views
 from .Findings import Finding
-from .Install import hasNumba
+from .Packages import hasNumba
 from .Results import ResultNodes
 from .Settings import Settings
 

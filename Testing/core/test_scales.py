@@ -159,14 +159,14 @@ def test_a_model_is_cut_as_suits_its_heat_unless_asked_otherwise(a_phantom_scan,
         cut()
 
 
-def test_a_slice_of_trimmed_anomalies_is_that_of_the_whole(a_scan):
+def test_a_slice_of_several_scales_is_that_of_the_whole_anomalies(a_scan):
     image, brain, heat = a_scan
     grid = Grid(brain.shape[::-1], SPACING[::-1], (0.0, 0.0, 0.0), tuple(np.eye(3).ravel().tolist()))
     volume = Volume(image, grid)
     prepared = Prepared(volume, brain, volume, brain, "given", (0.0, 1.0, 2.0, 3.0, 4.0))
     hot = np.where(brain, np.exp(30 * heat), 0).astype(np.float32)
     thresholds = {"scales_healthy_voxels_1_percent": float(np.quantile(hot[brain], 0.3))}
-    settings = replace(TOGETHER, min_volume_ml=0.0, scale=1, min_size=2)
+    settings = replace(TOGETHER, min_volume_ml=0.5, scale=1, min_size=2)
     result = segment(prepared, hot, settings=settings, thresholds=thresholds, report={})
     for index in range(len(brain)):
         np.testing.assert_array_equal(result.cut_slice(index) > 0, result.model_labelmap[index] > 0)

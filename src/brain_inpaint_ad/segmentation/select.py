@@ -84,7 +84,9 @@ def select_anomalies(regions: Regions, settings: SegmentSettings, *, threshold: 
     ("residual") are above the threshold under either rule. "scales", calibrated: an anomaly ends where its heat is below TRIM
     of its hottest region's.
     """
-    chosen = _chosen_voxels(regions, settings, threshold)
+    chosen = _chosen(regions, settings, threshold)[regions.labels]
+    if is_trimmed(settings):
+        chosen = _trimmed(chosen, regions.heat[regions.labels])
     parts, count = ndimage.label(chosen, structure=_TOUCHING)
     sizes = np.bincount(parts.ravel(), minlength=count + 1)
     sizes[0] = 0
@@ -100,11 +102,6 @@ def is_trimmed(settings: SegmentSettings) -> bool:
     return settings.segmentation == "scales" and settings.rule == "calibrated"
 
 
-def _chosen_voxels(regions: Regions, settings: SegmentSettings, threshold: float) -> Array:
-    chosen = np.asarray(_chosen(regions, settings, threshold)[regions.labels])
-    return _trimmed(chosen, regions.heat[regions.labels]) if is_trimmed(settings) else chosen
-
-
 def _trimmed(chosen: Array, heat: Array) -> Array:
     """Each connected part without what is far cooler than its hottest place: brains of other scanners are warm all over.
 
@@ -116,12 +113,17 @@ def _trimmed(chosen: Array, heat: Array) -> Array:
     return np.asarray(chosen & (heat >= TRIM * hottest[parts]))
 
 
-def select_in_slice(regions: Regions, settings: SegmentSettings, *, threshold: float, index: int = 0) -> Array:
-    """As `select_anomalies` for one slice of the regions given: int32 (rows, columns), 1…n connected parts of any size.
+def select_in_slice(regions: Regions, settings: SegmentSettings, *, threshold: float) -> Array:
+    """As `select_anomalies` for the regions that one slice shows: int32 (rows, columns), 1…n connected parts of any size.
 
-    Where anomalies are trimmed, regions must be those of the whole volume.
+    Nothing is trimmed: a slice alone does not show the hottest place of an anomaly.
     """
-    parts, _ = ndimage.label(_chosen_voxels(regions, settings, threshold)[index], structure=np.ones((3, 3)))
+    return parts_of_slice(_chosen(regions, settings, threshold)[regions.labels[0]])
+
+
+def parts_of_slice(chosen: Array) -> Array:
+    """Connected parts of a mask, corners count: int32 (rows, columns), 1…n, 0 outside."""
+    parts, _ = ndimage.label(chosen, structure=np.ones((3, 3)))
     return np.asarray(parts, dtype=np.int32)
 
 

@@ -183,7 +183,7 @@ class BrainInpaintADLogic(ScriptedLoadableModuleLogic):
         windowMm=None,
         rule="calibrated",
         scale=75.0,
-        segmentation="slices",
+        segmentation="suited",
         device="auto",
     ):
         """Look for anomalies in a T1 volume and wait for the result: heatmapNode, segmentationNode, tableNode, summary, …
@@ -191,7 +191,8 @@ class BrainInpaintADLogic(ScriptedLoadableModuleLogic):
         maskNode: labelmap volume of the brain on the same grid; None lets the core find the brain.
         model: a name of `models()`; "" is the default, or t1-inpaint where a window is given, for the default has none.
         windowMm: one of the model's windowsMm; None is 32 mm, or the nearest it has.
-        scale: Felzenszwalb scale, 10 to 500; segmentation: "slices" or "volume"; rule: "calibrated" or "paper".
+        scale: Felzenszwalb scale, 10 to 500; rule: "calibrated" or "paper". segmentation: "suited" is what suits the model,
+        as `brain-inpaint-ad detect` takes it; or "slices", "volume", "scales", of which the last two need numba.
         Raises an error with the reason when there is no result.
         """
         from BrainInpaintADLib.Models import findModel

@@ -14,15 +14,15 @@ from dataclasses import replace
 import qt
 from slicer.i18n import tr as _
 
-from . import Views
+from . import CutKinds, Views
 from .Findings import FindingsError
-from .Install import hasNumba
+from .Packages import hasNumba
 from .Parameters import cutFields, cutOf, isCutKnown, rememberCut, setCut, settingsFrom
 from .Recut import Recut, RecutError
 from .Results import ResultNodes
 from .Scene import SceneError
 from .Segments import SegmentsError
-from .Settings import PUBLISHED, WINDOW_MODEL, Settings
+from .Settings import PUBLISHED, SUITED, WINDOW_MODEL, Settings
 from .Situation import Situation
 
 _REFUSALS = (RecutError, SceneError, SegmentsError, FindingsError)  # their messages name the remedy
@@ -69,12 +69,8 @@ class CutSection:
 
     def nameChoices(self) -> None:
         """Words instead of keys, once the parameter node has filled the boxes (it goes by index)."""
-        for box, names in (
-            (self._ui.ruleComboBox, (_("Calibrated on healthy scans"), _("Paper: hottest region of each slice"))),
-            (self._ui.segmentationComboBox, (_("Axial slices"), _("The whole volume"))),
-        ):
-            for index, name in enumerate(names):
-                box.setItemText(index, name)
+        _name(self._ui.ruleComboBox, (_("Calibrated on healthy scans"), _("Paper: hottest region of each slice")))
+        _name(self._ui.segmentationComboBox, CutKinds.choiceTexts(CutKinds.PUBLISHED_KIND))
 
     def lookUpPackages(self) -> None:
         """What can be cut may have changed; looking takes too long for every event of a slider."""
@@ -91,12 +87,7 @@ class CutSection:
         ui.scaleSlider.enabled = ui.resetButton.enabled = isFree
         for widget in (ui.ruleComboBox, ui.sigmaSpinBox, ui.minSizeSpinBox, ui.minVolumeSpinBox):
             widget.enabled = isFree
-        ui.segmentationComboBox.enabled = isFree and self._hasNumba
-        ui.segmentationComboBox.toolTip = (
-            _("Cut regions in each axial slice by itself (as published), or in the volume as a whole.")
-            if self._hasNumba
-            else _("Cutting the whole volume needs the package 'numba'; see Installation below.")
-        )
+        self._showKinds(situation, isFree)
 
     def refusal(self, result: ResultNodes, settings: Settings) -> str:
         """Why this result could not be cut with these settings; "" when it could or was not tried."""
@@ -161,6 +152,22 @@ class CutSection:
         return sizes[index] if index < len(sizes) else 0
 
     # Regions
+
+    def _showKinds(self, situation: Situation, isFree: bool) -> None:
+        """What regions are cut in, and what their least size is counted in."""
+        ui, parameters = self._ui, situation.parameters
+        for widget in (ui.segmentationComboBox, ui.segmentationLabel):
+            widget.toolTip = CutKinds.choiceToolTip(hasNumba=self._hasNumba)
+        if parameters is None:
+            ui.segmentationComboBox.enabled = False
+            return
+        chosen = parameters.segmentation
+        # a scene of another computer may ask for what cannot be cut here: then there must be a way back
+        ui.segmentationComboBox.enabled = isFree and (self._hasNumba or CutKinds.needsNumba(chosen))
+        suits = situation.card.segmentation if situation.card is not None else CutKinds.PUBLISHED_KIND
+        suited, kind = (CutKinds.kindOf(wish, parameters.rule, suits, hasNumba=self._hasNumba) for wish in (SUITED, chosen))
+        _name(ui.segmentationComboBox, CutKinds.choiceTexts(suited))
+        ui.minSizeSpinBox.suffix = CutKinds.sizeUnit(kind)
 
     def _onReset(self, _checked: bool = False) -> None:
         parameters = self._situation.parameters
@@ -249,6 +256,11 @@ class CutSection:
         result = self._situation.result
         if result is not None and result.segmentationNode.GetScene() is not None:
             Views.show3D(result.segmentationNode, True)
+
+
+def _name(box, texts: tuple[str, ...]) -> None:
+    for index, text in enumerate(texts):
+        box.setItemText(index, text)
 
 
 def _cutKey(result: ResultNodes, settings: Settings) -> tuple[str, tuple]:

@@ -16,7 +16,7 @@ from pathlib import Path
 import slicer
 from slicer.i18n import tr as _
 
-from .Settings import DEFAULT_MODEL, WINDOW_MM, WINDOW_MODEL
+from .Settings import DEFAULT_MODEL, SEGMENTATIONS, WINDOW_MM, WINDOW_MODEL
 
 SUFFIX = ".safetensors"
 MOST_SPACING_MM = 6.0  # thicker slices leave too little of a 32 mm window's surroundings
@@ -24,6 +24,7 @@ LEAST_EXTENT_MM = 90.0  # a whole brain measures 110 mm or more along every axis
 _EVIDENCE, _INPAINTING, _DENSE = "evidence", "inpainting", "dense-loss-prediction"
 _REBUILDING = (_EVIDENCE, "surprise", _INPAINTING, "anogan", "autoencoder", "fanogan", "fanogan-3d")
 _METHODS = (*_REBUILDING, "loss-prediction", _DENSE)  # the core's, in the order of the list
+_SEGMENTATIONS = (*SEGMENTATIONS, "residual")  # the core's, one of which a card says suits its heat
 _WINDOW_PART = re.compile(r"-\d+(?:\.\d+)?mm(?=-|$)")
 
 # What names of series and files tell; letters around would make it another word ("FACTOR" is no CT).
@@ -61,6 +62,7 @@ class Card:
     path: Path  # of the .safetensors file; it need not be there
     isShipped: bool  # the core knows it by its name
     otherWindowsMm: tuple[int, ...] = ()  # further sizes of the same network
+    segmentation: str = SEGMENTATIONS[0]  # the one that suits its heat
 
     @property
     def argument(self) -> str:
@@ -215,6 +217,7 @@ def readCard(path: Path, *, isShipped: bool = False) -> Card:
             path=path.with_suffix(SUFFIX),
             isShipped=isShipped,
             otherWindowsMm=tuple(round(float(size)) for size in told.get("other_windows", {})),
+            segmentation=str(told.get("segmentation", SEGMENTATIONS[0])),
         )
     except (OSError, ValueError, TypeError, KeyError) as error:
         text = _("'{name}' is no model card ({error}); copy the model's two files again.")
@@ -222,6 +225,9 @@ def readCard(path: Path, *, isShipped: bool = False) -> Card:
     if card.method not in _METHODS:
         text = _("'{name}' needs a newer version of this extension (its method is '{method}').")
         raise ModelsError(text.format(name=path.name, method=card.method))
+    if card.segmentation not in _SEGMENTATIONS:
+        text = _("'{name}' needs a newer version of this extension (it is cut with '{segmentation}').")
+        raise ModelsError(text.format(name=path.name, segmentation=card.segmentation))
     return card
 
 

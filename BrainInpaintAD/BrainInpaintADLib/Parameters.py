@@ -15,6 +15,7 @@ from .Settings import (
     SCALE_RANGE,
     SEGMENTATIONS,
     SIGMA_RANGE,
+    SUITED,
     Settings,
 )
 
@@ -31,7 +32,7 @@ class Parameters:
     model: str = ""  # name without the window; empty: the first model, which then brings its window
     windowMm: int = Settings.windowMm  # 0 without windows
     rule: Annotated[str, Choice(list(RULES))] = Settings.rule
-    segmentation: Annotated[str, Choice(list(SEGMENTATIONS))] = Settings.segmentation
+    segmentation: Annotated[str, Choice([SUITED, *SEGMENTATIONS])] = Settings.segmentation
     scale: Annotated[float, WithinRange(*SCALE_RANGE)] = Settings.scale
     sigma: Annotated[float, WithinRange(*SIGMA_RANGE)] = Settings.sigma
     minSize: Annotated[int, WithinRange(*MIN_SIZE_RANGE)] = Settings.minSize

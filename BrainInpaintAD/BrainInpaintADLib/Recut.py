@@ -10,8 +10,9 @@ import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
-from . import Core, Results, Scene, Segments, Views
+from . import Core, CutKinds, Results, Scene, Segments, Views
 from .Findings import Finding
+from .Packages import hasNumba
 from .Results import ResultNodes
 from .Settings import Settings
 
@@ -65,7 +66,7 @@ class Recut:
         if not 0 <= index < core.model_grid.shape[0]:
             self._show(np.zeros((1, 1, 1), np.uint8), toWorld)
             return -1
-        labels = _told(core.cut_slice, index, **_changes(settings))
+        labels = _told(core.cut_slice, index, **_changes(settings, core))
         place = toWorld.copy()
         place[:3, 3] += toWorld[:3, 2] * index
         self._show((labels[None] > 0).astype(np.uint8), place)
@@ -78,7 +79,7 @@ class Recut:
         are gone, and Views.show3D brings them back.
         """
         core = self._core()
-        cut = _told(core.resegment, **_changes(settings))
+        cut = _told(core.resegment, **_changes(settings, core))
         node = self._result.segmentationNode
         matrix = Scene.gridIn(node, self._result.heatmapNode)
         labels = cut.labelmap.array
@@ -193,15 +194,16 @@ class _Loader:
         self._text = ""
 
 
-def _changes(settings: Settings) -> dict[str, Any]:
-    """The fields of the core's SegmentSettings."""
+def _changes(settings: Settings, core) -> dict[str, Any]:
+    """The fields of the core's SegmentSettings. What suits the model, its report tells; older ones were cut as they say."""
+    suits = core.report.get("model", {}).get("segmentation", core.settings.segmentation)
     return {
         "scale": settings.scale,
         "sigma": settings.sigma,
         "min_size": settings.minSize,
         "min_volume_ml": settings.minVolumeMl,
         "rule": settings.rule,
-        "segmentation": settings.segmentation,
+        "segmentation": CutKinds.kindOf(settings.segmentation, settings.rule, suits, hasNumba=hasNumba()),
     }
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from slicer.i18n import tr as _
 
 RULES = ("calibrated", "paper")
-SEGMENTATIONS = ("slices", "volume")  # "volume" needs numba, see Install.hasNumba
+SEGMENTATIONS = ("slices", "volume", "scales")  # the core's that the panel offers; see CutKinds
+SUITED = "suited"  # the segmentation that the model's card names, as the core's `detect` takes it where none is asked for
 SCALE_RANGE = (10.0, 500.0)  # Felzenszwalb scale: below, regions are single voxels; above, whole lobes
 SIGMA_RANGE = (0.0, 5.0)  # voxels of the model grid
 MIN_SIZE_RANGE = (1, 1000)  # voxels of the model grid
@@ -37,12 +38,12 @@ class Settings:
     minSize: int = 20  # smallest region, voxels of the model grid
     minVolumeMl: float = 5.0  # smaller anomalies are dropped (calibrated rule), ml
     rule: str = "calibrated"  # "paper" always reports the hottest region of a slice
-    segmentation: str = "slices"  # "volume" cuts the whole brain at once
+    segmentation: str = SUITED  # or one of SEGMENTATIONS
     device: str = "auto"  # as the core names it: auto, cpu, cuda, mps
 
     def __post_init__(self) -> None:
         _checkChoice("decision rule", self.rule, RULES)
-        _checkChoice("segmentation", self.segmentation, SEGMENTATIONS)
+        _checkChoice("segmentation", self.segmentation, (SUITED, *SEGMENTATIONS))
         _checkRange("Felzenszwalb scale", self.scale, SCALE_RANGE)
         _checkRange("sigma", self.sigma, SIGMA_RANGE)
         _checkRange("minimum size", self.minSize, MIN_SIZE_RANGE)
@@ -64,7 +65,7 @@ class Settings:
             *("--min-size", f"{int(self.minSize)}"),
             *("--min-volume-ml", f"{self.minVolumeMl:g}"),
             *("--rule", self.rule),
-            *("--segmentation", self.segmentation),
+            *(("--segmentation", self.segmentation) if self.segmentation != SUITED else ()),
             *("--device", self.device),
         ]
 

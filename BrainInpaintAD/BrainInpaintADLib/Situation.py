@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from slicer.i18n import tr as _
 
-from .Models import Model
+from .Models import Card, Model
 from .Parameters import Parameters
 from .Results import KEY, SCAN, ResultNodes
 from .States import State
@@ -25,6 +25,13 @@ class Situation:
     failureText: str = ""  # of the last detection
     isEndOld: bool = False  # the user has gone on to something else since the last detection failed or was cancelled
     cutRefusal: str = ""  # why the result could not be cut with the settings the panel shows
+
+    @property
+    def card(self) -> Card | None:
+        """Of the chosen model at the chosen window."""
+        if self.model is None or self.parameters is None:
+            return None
+        return self.model.cards.get(self.parameters.windowMm)
 
     @property
     def hasScan(self) -> bool:

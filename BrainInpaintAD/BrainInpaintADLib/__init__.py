@@ -1,9 +1,11 @@
 """What the BrainInpaintAD module is made of. Nothing is imported here: each part is loaded where it is used.
 
-Without MRML:     Settings (what the user chooses) · Core (the command line) · Worker (the process) · States · Findings ·
+Without MRML:     Settings (what the user chooses) · CutKinds (what regions are cut in) · Core (the command line) ·
+                  Worker (the process) · Packages (what Slicer's Python has) · States · Findings ·
                   ScanScore (the scan as a whole)
 With MRML:        Models (cards, does a scan fit) · Scene (geometry) · Results (a result's nodes) · Heatmap (display) ·
                   Segments · Recut (sliders) · Views · Export · Samples · Detection (one run)
-With Qt:          Parameters (parameter node) · Install (packages) · Widget (the panel) · Situation (what it shows) ·
+With Qt:          Parameters (parameter node) · Install (with InstallPlan, InstallLedger, OfflineFolder) ·
+                  Widget (the panel) · Situation (what it shows) ·
                   one file per section: Inputs, Run, Cut, Findings, Display, Export, Install
 """

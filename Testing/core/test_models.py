@@ -76,7 +76,7 @@ def test_a_model_that_was_added_is_listed_shown_used_by_name_and_removed(
     assert where.read_bytes() == a_tiny_model.read_bytes()
     assert run_cli("detect", a_coarse_scan, "--out", tmp_path / "out", "--model", "tiny").code == 0
     used = json.loads((tmp_path / "out" / "report.json").read_text())["model"]
-    assert used == {"name": "tiny", "sha256": shown["sha256"]}
+    assert used == {"name": "tiny", "sha256": shown["sha256"], "segmentation": "slices"}
     assert "is removed" in run_cli("models", "remove", "tiny").out
     assert list(a_store.iterdir()) == []
     assert "no model tiny; there are: t1" in refused(

@@ -16,6 +16,7 @@ from brain_inpaint_ad.evaluation.pictures import draw_scales
 from brain_inpaint_ad.evaluation.scales import STUDIED, scale_study
 from brain_inpaint_ad.evaluation.tables import scales_table
 from brain_inpaint_ad.prepare import Prepared
+from brain_inpaint_ad.result import segment
 from brain_inpaint_ad.segmentation.recut import Recutter
 from brain_inpaint_ad.segmentation.regions import FINER
 from brain_inpaint_ad.segmentation.scale import SCALES, choose_scale, separation
@@ -156,6 +157,21 @@ def test_a_model_is_cut_as_suits_its_heat_unless_asked_otherwise(a_phantom_scan,
     weights.with_suffix(".json").write_text(json.dumps({**card, "segmentation": "cubes"}))
     with pytest.raises(WeightsError, match="update the program"):
         cut()
+
+
+def test_a_slice_of_several_scales_is_that_of_the_whole_anomalies(a_scan):
+    image, brain, heat = a_scan
+    grid = Grid(brain.shape[::-1], SPACING[::-1], (0.0, 0.0, 0.0), tuple(np.eye(3).ravel().tolist()))
+    volume = Volume(image, grid)
+    prepared = Prepared(volume, brain, volume, brain, "given", (0.0, 1.0, 2.0, 3.0, 4.0))
+    hot = np.where(brain, np.exp(30 * heat), 0).astype(np.float32)
+    thresholds = {"scales_healthy_voxels_1_percent": float(np.quantile(hot[brain], 0.3))}
+    settings = replace(TOGETHER, min_volume_ml=0.5, scale=1, min_size=2)
+    result = segment(prepared, hot, settings=settings, thresholds=thresholds, report={})
+    for index in range(len(brain)):
+        np.testing.assert_array_equal(result.cut_slice(index) > 0, result.model_labelmap[index] > 0)
+    untrimmed = result.recutter.regions(settings)
+    assert (untrimmed.heat[untrimmed.labels] > result.threshold).sum() > (result.model_labelmap > 0).sum() > 0
 
 
 def test_an_anomaly_ends_where_it_is_far_cooler_than_its_hottest_place():

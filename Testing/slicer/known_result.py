@@ -42,8 +42,9 @@ def _made_before(numbers):
     return make_result(np.reshape(numbers, (4, 4)))
 
 
-def make_result(matrix, *, shape=SHAPE, balls=BALLS, scale=75.0, model_spacing_mm=2.0):
-    """The core's Result; matrix: voxel (i, j, k) → world RAS in mm."""
+def make_result(matrix, *, shape=SHAPE, balls=BALLS, scale=75.0, model_spacing_mm=2.0, suits="slices"):
+    """The core's Result; matrix: voxel (i, j, k) → world RAS in mm; suits: the segmentation its model's card names."""
+    report = {"model": {"name": "known", "segmentation": suits}}
     grid = grid_of(matrix, shape)
     world = grid.to_world(np.argwhere(np.ones(shape, bool)))
     low, high = world.min(axis=0), world.max(axis=0)
@@ -65,9 +66,9 @@ def make_result(matrix, *, shape=SHAPE, balls=BALLS, scale=75.0, model_spacing_m
     image, heat = (np.where(inside, np.clip(array, 0, 1), 0).astype(np.float32) for array in (image, heat))
     scan = Volume(np.where(brain, 100, 0).astype(np.float32), grid, "scan.nrrd")
     prepared = Prepared(Volume(image, model, scan.name), inside, scan, brain, "given", (0.0, 20.0, 100.0, 150.0, 200.0))
-    thresholds = {"healthy_voxels_1_percent": THRESHOLD, "volume_healthy_voxels_1_percent": THRESHOLD}
+    thresholds = {f"{kind}healthy_voxels_1_percent": THRESHOLD for kind in ("", "volume_", "scales_")}
     settings = SegmentSettings(min_volume_ml=1.0, scale=scale)
-    return segment(prepared, heat, settings=settings, thresholds=thresholds, report={})
+    return segment(prepared, heat, settings=settings, thresholds=thresholds, report=report)
 
 
 def save(result, folder, *, reconstruction=True, recut=True):

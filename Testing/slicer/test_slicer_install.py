@@ -5,8 +5,10 @@ Nothing is really installed: `slicer.packaging` is a stand-in with the signature
 """
 
 import hashlib
+import importlib.metadata
 import json
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -70,7 +72,7 @@ class FakePackaging:
 @pytest.fixture
 def install(mrml_lib, monkeypatch):
     module = mrml_lib("Install")
-    monkeypatch.setattr(module.metadata, "requires", lambda name: None)  # the packages of the Python that runs the tests
+    monkeypatch.setattr(importlib.metadata, "requires", lambda name: None)  # the packages of the Python that runs the tests
     return module
 
 
@@ -172,7 +174,7 @@ def test_the_user_is_asked_once_what_from_where_how_large_and_into_which_folder(
 
 @pytest.mark.parametrize(("gpu", "megabytes"), [(None, 200), ("/usr/bin/nvidia-smi", 2500)])
 def test_torch_is_announced_with_the_size_this_machine_will_get(install, make_installer, monkeypatch, gpu, megabytes):
-    monkeypatch.setattr(install.shutil, "which", lambda name: gpu)
+    monkeypatch.setattr(shutil, "which", lambda name: gpu)
     plan = make_installer().plan()
     assert plan.items[0].megabytes == megabytes
     assert plan.items[0].source == "by the PyTorch extension"
@@ -322,7 +324,7 @@ def test_what_an_installation_left_half_done_can_be_removed(install, make_instal
 
 def test_a_package_that_others_need_by_now_stays(install, make_installer, packaging, monkeypatch):
     needs = {"totalsegmentator": ["nibabel>=2"], "nibabel": ["packaging", "pandas; extra == 'all'"], "deepbet": ["pandas"]}
-    monkeypatch.setattr(install.metadata, "requires", lambda name: needs.get(name))
+    monkeypatch.setattr(importlib.metadata, "requires", lambda name: needs.get(name))
     installer = make_installer(torch=True)
     installer.ensure()
     packaging.names.add("totalsegmentator")
@@ -464,4 +466,4 @@ def test_what_a_broken_uninstall_left_behind_is_no_torch(install, tmp_path, monk
 def test_our_stand_in_of_pip_reads_the_real_requirements(install, packaging):
     needs = packaging.load_requirements(install.REQUIREMENTS)
     assert "numba>=0.59" in needs
-    assert set(install.OPTIONAL) <= {install._nameOf(need) for need in needs}
+    assert set(install.OPTIONAL) <= {install.nameOf(need) for need in needs}

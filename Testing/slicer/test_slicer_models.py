@@ -133,6 +133,22 @@ def test_the_methods_are_those_of_the_core(models):
     assert set(models._METHODS) == set(METHODS)
 
 
+def test_a_card_tells_which_cut_suits_its_model_and_without_a_word_slices_do(models, write_card):
+    write_card("a")
+    folder = write_card("b", segmentation="scales")
+    assert {model.name: model.card(32).segmentation for model in models.listModels(folder)} == {"a": "slices", "b": "scales"}
+    assert models.findModel().card(0).segmentation == "scales"  # the default, as it ships
+
+
+def test_cuts_that_a_card_may_name_are_those_of_the_core(models, write_card):
+    from brain_inpaint_ad.segmentation.select import SEGMENTATIONS
+
+    assert set(models._SEGMENTATIONS) == set(SEGMENTATIONS)
+    folder = write_card("future", segmentation="cubes")
+    with pytest.raises(models.ModelsError, match=r"newer version.*'cubes'"):
+        models.readCard(folder / "future.json")
+
+
 def test_models_come_in_the_order_of_their_methods_after_the_default(models, write_card):
     for name, method in (("a", "inpainting"), ("b", "surprise"), ("c", "evidence"), ("d", "autoencoder")):
         write_card(name, method=method)

@@ -54,18 +54,18 @@ def test_controls_and_parameters_follow_each_other(ui, parameters, widget, prope
     ("widget", "parameter", "keys"),
     [
         ("ruleComboBox", "rule", ("calibrated", "paper")),
-        ("segmentationComboBox", "segmentation", ("slices", "volume")),
+        ("segmentationComboBox", "segmentation", ("suited", "slices", "volume", "scales")),
         ("modelComboBox", "model", ("t1-inpaint", "t1-loss")),
     ],
 )
 def test_boxes_show_words_and_keep_keys(ui, parameters, widget, parameter, keys):
     box = getattr(ui, widget)
-    for index in (1, 0):
+    for index in reversed(range(len(keys))):
         box.currentIndex = index
         assert getattr(parameters, parameter) == keys[index]
     setattr(parameters, parameter, keys[1])
     assert box.currentIndex == 1
-    assert box.currentText not in ("calibrated", "paper", "slices", "volume")
+    assert box.currentText not in ("calibrated", "paper", "suited", "slices", "volume", "scales")
 
 
 def test_volume_and_mask_selectors_and_parameters_follow_each_other(a_scan, add_volume, some_anomalies, ui, parameters):

@@ -45,6 +45,24 @@ def a_recut(mrml_lib, a_result):
     recut.close()
 
 
+@pytest.fixture
+def a_pair_that_suits(add_volume, mrml_lib, tmp_path, settings):
+    """Makes (nodes, the core's Result, what cuts it) of a model whose card names a segmentation."""
+    made = []
+
+    def make(kind):
+        truth = make_result(OBLIQUE, suits=kind)
+        save(truth, tmp_path)
+        scan = add_volume(truth.prepared.scan.array, OBLIQUE, "t1")
+        result = mrml_lib("Results").importResult(tmp_path, scan, settings=settings())
+        made.append(mrml_lib("Recut").Recut(result))
+        return result, truth, made[-1]
+
+    yield make
+    for recut in made:
+        recut.close()
+
+
 def preview_in(scene):
     count = scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode")
     nodes = [scene.GetNthNodeByClass(number, "vtkMRMLSegmentationNode") for number in range(count)]
@@ -338,6 +356,46 @@ def test_a_cut_that_the_model_is_not_calibrated_for_is_told(mrml_lib, add_volume
         recut.apply(settings(segmentation="volume"))
     with pytest.raises(mrml_lib("Recut").RecutError, match="not calibrated"):
         recut.showSlice(settings(segmentation="volume"), centre_of(truth, 20))
+
+
+@pytest.mark.parametrize("kind", ["slices", "volume", "scales"])
+@pytest.mark.parametrize("rule", ["calibrated", "paper"])
+def test_what_suits_the_model_is_cut_for_the_slice_and_for_the_volume(
+    mrml_lib, a_pair_that_suits, a_scene, settings, kind, rule
+):
+    import slicer
+
+    result, truth, recut = a_pair_that_suits(kind)
+    taken = kind if rule == "calibrated" else "slices"
+    wanted, changes = settings(scale=150.0, rule=rule), {"scale": 150.0, "rule": rule, "segmentation": taken}
+    expected = truth.resegment(**changes)
+    index = int(expected.model_labelmap.any(axis=(1, 2)).nonzero()[0].mean())
+    assert recut.showSlice(wanted, centre_of(truth, index)) > 0
+    shown = places_of(preview_in(a_scene))
+    np.testing.assert_allclose(shown, in_order(expected_places(truth, index, **changes)), atol=2e-3)
+    recut.apply(wanted)
+    exported = slicer.util.arrayFromVolume(mrml_lib("Export").exportLabelmap(result))
+    np.testing.assert_array_equal(exported, expected.labelmap.array)
+
+
+def test_without_numba_what_suits_the_model_is_cut_in_slices(a_pair_that_suits, mrml_lib, settings, monkeypatch):
+    result, truth, recut = a_pair_that_suits("scales")
+    monkeypatch.setattr(mrml_lib("Recut"), "hasNumba", lambda: False)
+    recut.apply(settings(scale=40.0))
+    expected = truth.resegment(scale=40.0, segmentation="slices")
+    assert [row.volumeMl for row in result.findings] == pytest.approx([row.volume_ml for row in expected.findings])
+
+
+def test_recut_data_that_do_not_tell_what_suits_are_cut_as_at_the_detection(add_volume, mrml_lib, tmp_path, settings):
+    from dataclasses import replace
+
+    truth = replace(make_result(OBLIQUE).resegment(segmentation="volume"), report={})  # as version 0.1 wrote it
+    save(truth, tmp_path)
+    scan = add_volume(truth.prepared.scan.array, OBLIQUE, "t1")
+    result = mrml_lib("Results").importResult(tmp_path, scan, settings=settings())
+    mrml_lib("Recut").Recut(result).apply(settings(scale=40.0))
+    expected = truth.resegment(scale=40.0)
+    assert [row.volumeMl for row in result.findings] == pytest.approx([row.volume_ml for row in expected.findings])
 
 
 def test_a_scene_that_is_closed_during_the_preview_does_no_harm(a_scene, a_pair, a_recut, settings):

@@ -57,6 +57,28 @@ def test_settings_outside_their_range_are_refused(mrml_lib, wrong):
         module.Settings(**wrong)
 
 
+def test_what_suits_the_model_is_left_to_the_core(settings):
+    assert settings().segmentation == "suited"
+    assert "--segmentation" not in settings().arguments()
+    assert settings(segmentation="scales").arguments()[-4:-2] == ["--segmentation", "scales"]
+
+
+@pytest.mark.parametrize("has_numba", [True, False])
+@pytest.mark.parametrize("rule", ["calibrated", "paper"])
+@pytest.mark.parametrize("suits", ["slices", "volume", "scales", "residual"])
+def test_what_suits_a_model_is_what_the_core_takes_by_itself(mrml_lib, monkeypatch, suits, rule, has_numba):
+    from types import SimpleNamespace
+
+    from brain_inpaint_ad import pipeline
+    from brain_inpaint_ad.segmentation import regions, select
+
+    kinds = mrml_lib("CutKinds")
+    monkeypatch.setattr(regions, "is_compiled", lambda: has_numba)
+    taken = pipeline._suited(select.SegmentSettings(rule=rule), SimpleNamespace(segmentation=suits)).segmentation
+    assert kinds.kindOf("suited", rule, suits, hasNumba=has_numba) == taken
+    assert kinds.kindOf("volume", rule, suits, hasNumba=has_numba) == "volume"  # chosen is chosen
+
+
 def test_without_windows_there_is_no_stride(settings):
     assert settings().windowMm == 0
     assert "--stride-mm" not in settings(strideMm=33).arguments()
@@ -66,6 +88,7 @@ def test_the_published_values_are_settings(mrml_lib):
     module = mrml_lib("Settings")
     published = module.Settings(**module.PUBLISHED)
     assert (published.scale, published.sigma, published.minSize, published.rule) == (75.0, 0.8, 20, "paper")
+    assert published.segmentation == "slices"
 
 
 def test_our_defaults_and_ranges_are_the_cores(mrml_lib):
@@ -75,7 +98,9 @@ def test_our_defaults_and_ranges_are_the_cores(mrml_lib):
     names = {"scale": "scale", "sigma": "sigma", "minSize": "min_size", "minVolumeMl": "min_volume_ml", "rule": "rule"}
     assert {name: getattr(ours.Settings(), name) for name in names} == {name: getattr(cores, names[name]) for name in names}
     assert ours.RULES == select.RULES
-    assert set(ours.SEGMENTATIONS) <= set(select.SEGMENTATIONS)  # "residual" is for the command line
+    assert set(ours.SEGMENTATIONS) == set(select.SEGMENTATIONS) - {"residual"}  # that is for the command line
+    assert ours.SEGMENTATIONS[0] == select.SEGMENTATIONS[0] == mrml_lib("CutKinds").PUBLISHED_KIND
+    assert ours.SUITED not in select.SEGMENTATIONS
 
 
 def test_the_command_names_scan_output_mask_model_and_jsonl_progress(core, settings, tmp_path):

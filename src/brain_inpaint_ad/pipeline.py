@@ -349,7 +349,7 @@ def _report(detector: ModelDetector, prepared: Prepared) -> dict[str, Any]:
         "notice": "Research software; not a medical device.",
         "scan": Path(prepared.scan.name).name,
         "brain": brain,
-        "model": {"name": card.name, "sha256": card.sha256},
+        "model": {"name": card.name, "sha256": card.sha256, "segmentation": card.segmentation},
         "heatmap": {
             "window_mm": card.window_mm,
             "stride_mm": detector.stride_mm,

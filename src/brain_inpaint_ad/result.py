@@ -23,7 +23,7 @@ from .recut_file import RecutFile, called, read_recut, write_recut
 from .segmentation.recut import Recutter
 from .segmentation.residual import TRAINING_RESIDUALS
 from .segmentation.scale import choose_scale
-from .segmentation.select import SegmentSettings, select_anomalies, select_in_slice
+from .segmentation.select import SegmentSettings, is_trimmed, parts_of_slice, select_anomalies, select_in_slice
 from .volume import Array, Grid, Volume
 
 MASK_FILE = "brain_mask.nii.gz"  # of the scan; corrected by hand it can be given back to `detect`
@@ -109,14 +109,20 @@ class Result:
 
         index: 0 to slices − 1; changes: as for `resegment`. Returns int32 (rows, columns): 0 background, 1…n connected hot
         regions; small ones stay, since `min_volume_ml` is about whole anomalies. Where superpixels are those of a volume,
-        it is cut, and this slice of it is taken.
+        it is cut, and this slice of it is taken; with "scales" and the calibrated rule, of the whole anomalies, trimmed and
+        without the small ones.
         """
         if not 0 <= index < len(self.prepared.brain):
             raise InputError(f"there is no slice {index}; the model's grid has slices 0 to {len(self.prepared.brain) - 1}.")
         settings = replace(self.settings, **changes)
         check_threshold(self.thresholds, settings)
-        regions = _fitting(self.recutter, self.prepared, self.model_heatmap).slice_regions(index, settings)
-        return select_in_slice(regions, settings, threshold=self.thresholds.get(_threshold_of(settings), 0.0))
+        recutter = _fitting(self.recutter, self.prepared, self.model_heatmap)
+        threshold = self.thresholds.get(_threshold_of(settings), 0.0)
+        if is_trimmed(settings):
+            voxel_mm3 = self.model_grid.voxel_mm3
+            whole = select_anomalies(recutter.regions(settings), settings, threshold=threshold, voxel_mm3=voxel_mm3)
+            return parts_of_slice(whole[index] > 0)
+        return select_in_slice(recutter.slice_regions(index, settings), settings, threshold=threshold)
 
     def save_recut(self, path: str | os.PathLike[str]) -> None:
         """Write what `load_recut` needs to cut this result anew elsewhere, without loss: one .npz of some megabytes."""

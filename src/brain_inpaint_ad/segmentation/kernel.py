@@ -104,6 +104,27 @@ def _join_small(forest: Array, ends: Array, refused: Array, min_size: int) -> No
 
 
 @_compiled
+def number_pairs(first: Array, second: Array) -> Array:
+    """Labels int32 (nodes,), 1…N in the order of the nodes, alike where both are. first, second: int32 (nodes,), 0 or more."""
+    slots = 2
+    while slots < 2 * len(first):
+        slots *= 2
+    keys, numbers = np.full(slots, -1, np.int64), np.empty(slots, np.int32)  # an open hash table
+    labels = np.empty(len(first), np.int32)
+    count = 0
+    for node in range(len(first)):
+        key = np.int64(first[node]) << 32 | np.int64(second[node])
+        slot = (first[node] * np.int64(73856093) ^ second[node] * np.int64(19349663)) & (slots - 1)
+        while keys[slot] != key and keys[slot] >= 0:
+            slot = (slot + 1) & (slots - 1)
+        if keys[slot] < 0:
+            count += 1
+            keys[slot], numbers[slot] = key, count
+        labels[node] = numbers[slot]
+    return labels
+
+
+@_compiled
 def _numbered(forest: Array) -> Array:
     labels = np.empty(len(forest), np.int32)
     count = 0

@@ -85,7 +85,7 @@ def select_anomalies(regions: Regions, settings: SegmentSettings, *, threshold: 
     of its hottest region's.
     """
     chosen = _chosen(regions, settings, threshold)[regions.labels]
-    if settings.segmentation == "scales" and settings.rule == "calibrated":
+    if is_trimmed(settings):
         chosen = _trimmed(chosen, regions.heat[regions.labels])
     parts, count = ndimage.label(chosen, structure=_TOUCHING)
     sizes = np.bincount(parts.ravel(), minlength=count + 1)
@@ -95,6 +95,11 @@ def select_anomalies(regions: Regions, settings: SegmentSettings, *, threshold: 
     number = np.zeros(count + 1, dtype=np.int32)
     number[kept] = np.arange(1, len(kept) + 1)
     return np.asarray(number[parts])
+
+
+def is_trimmed(settings: SegmentSettings) -> bool:
+    """Whether anomalies lose what is far cooler than their hottest place: only the whole volume tells that."""
+    return settings.segmentation == "scales" and settings.rule == "calibrated"
 
 
 def _trimmed(chosen: Array, heat: Array) -> Array:
@@ -113,7 +118,12 @@ def select_in_slice(regions: Regions, settings: SegmentSettings, *, threshold: f
 
     Nothing is trimmed: a slice alone does not show the hottest place of an anomaly.
     """
-    parts, _ = ndimage.label(_chosen(regions, settings, threshold)[regions.labels[0]], structure=np.ones((3, 3)))
+    return parts_of_slice(_chosen(regions, settings, threshold)[regions.labels[0]])
+
+
+def parts_of_slice(chosen: Array) -> Array:
+    """Connected parts of a mask, corners count: int32 (rows, columns), 1…n, 0 outside."""
+    parts, _ = ndimage.label(chosen, structure=np.ones((3, 3)))
     return np.asarray(parts, dtype=np.int32)
 
 

@@ -1,8 +1,11 @@
 """What finds the brain: programs and files the user brings, the mask that is kept and passed back, doubts about it."""
 
 import json
+import signal
 import stat
+import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -13,6 +16,7 @@ import torch
 
 import brain_inpaint_ad as ad
 from brain_inpaint_ad.errors import Cancelled, NoBrainError
+from brain_inpaint_ad.files import temporary_folder
 from brain_inpaint_ad.io import to_image
 from brain_inpaint_ad.nets.synthstrip import UNIT, SynthStrip
 from brain_inpaint_ad.phantom import PhantomSettings, make_phantom
@@ -91,6 +95,75 @@ def test_a_cancel_ends_hd_bet_within_a_second(a_coarse_scan, tmp_path, monkeypat
         hd_bet.extract(ad.read_scan(a_coarse_scan), use_gpu=False, progress=progress)
     assert asked.is_set()
     assert time.monotonic() - progress.at < 1
+
+
+SAYS_WHEN = """
+import sys, time
+from pathlib import Path
+import brain_inpaint_ad as ad
+from brain_inpaint_ad.cli.run import ProgressStyle, run
+from brain_inpaint_ad.prepare import hd_bet
+
+def stuck(function):
+    def work(*words):
+        answer = function(*words)
+        print("there", flush=True)
+        time.sleep(60)
+        return answer
+    return work
+
+name = sys.argv[2]
+if name != "hd-bet":
+    setattr(hd_bet, name, stuck(getattr(hd_bet, name)))
+scan = ad.read_scan(sys.argv[1])
+run(lambda report: hd_bet.extract(scan, use_gpu=False, progress=report), ProgressStyle.none)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the stand-in is a script")
+@pytest.mark.parametrize(
+    ("number", "moment"),
+    [
+        ("SIGINT", "write_volume"),  # the scan is copied
+        ("SIGTERM", "read_labels"),  # the mask is read
+        ("SIGHUP", "hd-bet"),  # the program works
+        ("SIGKILL", "write_volume"),
+    ],
+)
+def test_the_copy_of_the_scan_goes_whenever_the_process_ends(number, moment, a_coarse_scan, tmp_path, monkeypatch):
+    put_on_path(tmp_path, monkeypatch, "time.sleep(60)" if moment == "hd-bet" else MARKS)
+    place = tmp_path / "temporary"
+    place.mkdir()
+    monkeypatch.setenv("TMPDIR", str(place))
+    command = [sys.executable, "-c", SAYS_WHEN, str(a_coarse_scan), moment]
+    with subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        wait_until(lambda: any(place.rglob("said")) if moment == "hd-bet" else process.stdout.readline() == "there\n")
+        assert list(place.rglob("scan.nii.gz"))
+        process.send_signal(getattr(signal, number))
+        process.communicate(timeout=30)
+    if number == "SIGKILL":  # what nobody could tidy up goes with the next one
+        monkeypatch.setattr(tempfile, "tempdir", str(place))
+        with temporary_folder() as folder:
+            assert [path.name for path in place.iterdir() if path.is_dir()] == [folder.name]
+    else:
+        assert process.returncode == 130
+    assert not list(place.rglob("*.nii.gz"))
+
+
+def wait_until(holds, seconds=30):
+    ends = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < ends
+        time.sleep(0.05)
+
+
+def test_two_temporary_folders_leave_each_other_alone():
+    with temporary_folder() as one, temporary_folder() as other:
+        assert one != other
+        assert one.is_dir()
+        assert other.is_dir()
+    assert not one.exists()
+    assert not other.exists()
 
 
 def test_what_is_not_there_is_refused_before_the_scan_is_read(a_tiny_model, tmp_path, monkeypatch, run_cli):

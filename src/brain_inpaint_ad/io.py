@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from .errors import FormatError, InputError, OutputError
-from .files import write_atomically
+from .files import temporary_folder, write_atomically
 from .intact import check_whole
 from .memory import MemoryBound, full_memory_told
 from .volume import Array, Grid, Volume
@@ -131,8 +130,8 @@ def _alone(path: Path) -> Iterator[Path]:
     if not (path.name.lower().endswith(".nii.gz") and path.with_suffix("").exists()):
         yield path
         return
-    with tempfile.TemporaryDirectory() as folder:
-        yield Path(shutil.copyfile(path, Path(folder) / "scan.nii.gz"))
+    with temporary_folder() as folder:
+        yield Path(shutil.copyfile(path, folder / "scan.nii.gz"))
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import tempfile
 import threading
 import time
 
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -42,6 +43,14 @@ image = sitk.ReadImage(words.i)
 mask = sitk.BinaryFillhole(sitk.Cast(image > 0, sitk.sitkUInt8))
 sitk.WriteImage(mask, words.o[:-7] + "_bet.nii.gz")
 """
+
+
+ON_THE_CPU = "The GPU's memory was full; the brain is extracted on the CPU, which is slower."
+
+
+@pytest.fixture(scope="module")
+def a_head():
+    return make_phantom(PhantomSettings(spacing_mm=3.0, rotation_degrees=(10.0, 5.0, 0.0)))
 
 
 def put_on_path(folder, monkeypatch, does):
@@ -223,16 +232,81 @@ def test_the_field_of_synthstrip_is_centred_and_its_axes_run_left_inferior_anter
     assert axes == [[1, 0, 0], [0, 0, -1], [0, -1, 0]]  # LPS
 
 
-def test_synthstrip_weights_draw_the_mask_from_the_signed_distance(tmp_path, monkeypatch):
+def test_synthstrip_weights_draw_the_mask_from_the_signed_distance(a_head, tmp_path, monkeypatch):
     """Coarser than published, so that it takes a second."""
     monkeypatch.setattr(synthstrip, "SPACING_MM", 3.0)
     monkeypatch.setattr(synthstrip, "SIDES", (UNIT, UNIT))
-    head = make_phantom(PhantomSettings(spacing_mm=3.0, rotation_degrees=(10.0, 5.0, 0.0)))
     torch.save({"model_state_dict": a_threshold_network(0.15).state_dict()}, tmp_path / "synthstrip.pt")
-    mask, source = find_brain(head.scan, extraction=str(tmp_path / "synthstrip.pt"))
-    truth = head.brain.array > 0
+    mask, source = find_brain(a_head.scan, extraction=str(tmp_path / "synthstrip.pt"))
+    truth = a_head.brain.array > 0
     assert source == "synthstrip"
     assert 2 * (mask & truth).sum() / (mask.sum() + truth.sum()) > 0.95
+
+
+FULL = {
+    "torch": torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+    "cuDNN": RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+    "cuBLAS": RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+}
+
+
+@pytest.mark.parametrize("error", FULL.values(), ids=FULL)
+def test_deepbet_goes_on_on_the_cpu_when_the_gpu_has_no_memory_left(error, a_head, monkeypatch, caplog):
+    asked = []
+
+    class FullGpu:
+        def __init__(self, *, no_gpu):
+            self.no_gpu = no_gpu
+
+        def run(self, image):
+            asked.append("cpu" if self.no_gpu else "gpu")
+            if not self.no_gpu:
+                raise error
+            brain = (a_head.brain.array > 0).transpose(2, 1, 0)
+            return image, nibabel.Nifti1Image(brain.astype(np.uint8), image.affine), None
+
+    monkeypatch.setattr("deepbet.BrainExtraction", FullGpu)
+    mask, source = find_brain(a_head.scan, extraction="deepbet", use_gpu=True)
+    assert (asked, source) == (["gpu", "cpu"], "deepbet")
+    np.testing.assert_array_equal(mask, a_head.brain.array > 0)
+    assert [record.getMessage() for record in caplog.records] == [ON_THE_CPU]
+
+
+@pytest.mark.parametrize("where", ["to", "forward"])
+def test_synthstrip_goes_on_on_the_cpu_when_the_gpu_has_no_memory_left(where, a_head, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(synthstrip, "SPACING_MM", 3.0)
+    monkeypatch.setattr(synthstrip, "SIDES", (UNIT, UNIT))
+    torch.save({"model_state_dict": a_threshold_network(0.15).state_dict()}, tmp_path / "synthstrip.pt")
+    asked = []
+    computes, moves, moves_tensor = SynthStrip.forward, SynthStrip.to, torch.Tensor.to
+
+    def to(network, device):
+        asked.append(device.type)
+        if where == "to" and device.type == "cuda":
+            raise FULL["torch"]
+        return moves(network, "cpu")
+
+    def forward(network, head):
+        if asked[-1] == "cuda":
+            raise FULL["torch"]
+        return computes(network, head)
+
+    monkeypatch.setattr(SynthStrip, "to", to)
+    monkeypatch.setattr(SynthStrip, "forward", forward)
+    monkeypatch.setattr(torch.Tensor, "to", lambda tensor, *words, **others: moves_tensor(tensor, "cpu"))
+    mask, source = find_brain(a_head.scan, extraction=str(tmp_path / "synthstrip.pt"), use_gpu=True)
+    assert (asked, source) == (["cuda", "cpu"], "synthstrip")
+    assert mask.any()
+    assert [record.getMessage() for record in caplog.records] == [ON_THE_CPU]
+
+
+def test_memory_that_is_full_on_the_cpu_as_well_is_told_and_is_no_missing_brain(a_head, monkeypatch):
+    def run(self, image):
+        raise FULL["torch"]
+
+    monkeypatch.setattr("deepbet.BrainExtraction.run", run)
+    with pytest.raises(MemoryError):
+        find_brain(a_head.scan, extraction="deepbet", use_gpu=True)
 
 
 def test_the_mask_that_is_kept_gives_the_same_result_when_it_is_passed_back(a_finished_run, a_tiny_model, tmp_path, run_cli):

@@ -163,7 +163,7 @@ class Result:
             write_seg(self.labelmap, self.prepared.scan, folder / "anomalies.dcm", model=self.report["model"]["name"])
         draw_overview(
             folder / "overview.png",
-            self.prepared.image.array,
+            self.prepared.image,
             self.model_heatmap,
             self.model_labelmap,
             title=f"{self.prepared.scan.name}: {self.summary}",

@@ -37,12 +37,13 @@ STARTS = {  # how the scan lies against the mean brain when registration begins:
     "turned 30° sideways, moved 30 mm": ((20.0, 0.0, 22.0), (0.0, 30.0, 0.0)),
 }
 NOTE = (
-    "The mean healthy brain of `t1-evidence` laid over prepared scans, affine, 8 then 4 mm, by either metric; two threads of a busy "
-    "machine, so seconds are rough. agreement: correlation of the scan with the mean brain; overlap: Dice of the two brains; "
-    "apart: mean distance over the brain between where the two places are put: for a started scan by the same metric without that "
-    "start, for another contrast by the same patient's T1 (correlation). misfit: refused as implausible, failed, or more than "
-    f"{MISFIT_MM:g} mm apart. *inverted*: the prepared T1 with dark and bright exchanged inside the brain, an artificial other "
-    "contrast. The CT is a template (Rorden 2012) in the space of the MNI T1 template, which stands for its T1. Mean ± SD."
+    "The mean healthy brain of `t1-evidence` laid over prepared scans, affine, 8 then 4 mm, by either metric; two threads "
+    "of a busy machine, so seconds are rough. agreement: correlation of the scan with the mean brain; overlap: Dice of the "
+    "two brains; apart: mean distance over the brain between where the two places are put: for a started scan by the same "
+    "metric without that start, for another contrast by the same patient's T1 (correlation). misfit: refused as "
+    f"implausible, failed, or more than {MISFIT_MM:g} mm apart. *inverted*: the prepared T1 with dark and bright exchanged "
+    "inside the brain, an artificial other contrast. The CT is a template (Rorden 2012) in the space of the MNI T1 "
+    "template, which stands for its T1. Mean ± SD."
 )
 
 
@@ -105,7 +106,6 @@ def run(data: Path) -> list[dict]:
     study = Study(HealthyGroup.from_arrays(network.group_arrays()).template)
     for dataset, folder in (("ixi", "ixi_2mm"), ("brats", "brats18_tcia"), ("ms", "open_ms_mni")):
         for place, case in enumerate(DATASETS[dataset](data / folder, "validation")):
-            print(case.name, flush=True)
             prepared = prepare(read_scan(case.scan))
             found = study.try_all(f"{dataset}, T1", case.name, prepared.image, None)
             truth = found["correlation"]
@@ -140,7 +140,9 @@ def table(rows: list[dict]) -> str:
             own = [row for row in rows if (row["kind"], row["metric"]) == (kind, metric)]
             forms = (("agreement", ".3f"), ("overlap", ".3f"), ("apart_mm", ".1f"))
             misfits = str(sum(row["misfit"] for row in own))
-            lines.append([kind, str(len(own)), metric, *(cell(own, *form) for form in forms), misfits, cell(own, "seconds", ".1f")])
+            lines.append(
+                [kind, str(len(own)), metric, *(cell(own, *form) for form in forms), misfits, cell(own, "seconds", ".1f")]
+            )
     return NOTE + "\n\n" + "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 

@@ -150,6 +150,21 @@ def move_into_place(staging: Path, folder: Path, names: Sequence[str]) -> list[P
     return [folder / name for name in present]
 
 
+def is_text(path: Path) -> bool:
+    """Whether its letters are such in UTF-8, as C++ libraries take for granted; Linux allows any bytes."""
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def check_is_text(path: Path) -> None:
+    """Raises OutputError where ITK, asked to write there, would end the process."""
+    if not is_text(path):
+        raise OutputError(f"{path} has letters that are none in UTF-8; choose another name.")
+
+
 def discard_unfinished() -> None:
     """Remove what is being written now; for a process about to end while another thread still writes."""
     for path in tuple(_unfinished):

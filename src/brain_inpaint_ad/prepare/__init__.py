@@ -9,7 +9,7 @@ import numpy as np
 from ..io import resample
 from ..progress import Progress, part_of, silent
 from ..volume import Array, Volume
-from .bias import box_around, correct_bias
+from .bias import box_around, correct_bias, zero_of
 from .brain import find_brain
 from .extraction import AUTO
 from .grid import GridSettings, mask_to_grid, model_grid, to_model_grid
@@ -74,7 +74,9 @@ def prepare(
     progress(0.0, "finding the brain")
     brain, source = find_brain(scan, mask=mask, extraction=extraction, use_gpu=use_gpu, progress=part_of(progress, 0.0, 0.5))
     progress(0.5, "correcting the bias field")
-    corrected = scan.with_array(correct_bias(scan, brain))
+    zero = zero_of(scan, brain)
+    counted = scan.with_array(scan.array - np.float32(zero)) if zero else scan  # from the intensity of no signal
+    corrected = scan.with_array(correct_bias(counted, brain))
     progress(0.9, "resampling")
     brain_volume = scan.with_array(brain)
     grid = model_grid(brain_volume, settings or GridSettings())
@@ -82,8 +84,9 @@ def prepare(
     coarse = to_model_grid(corrected, grid)
     marks = landmarks(coarse, model_brain, name=scan.name)
     values = scaled(coarse, model_brain, marks)
-    gain = _gain(scan.array[brain], corrected.array[brain])
-    return Prepared(Volume(values, grid, scan.name), model_brain, scan, brain, source, tuple(gain * mark for mark in marks))
+    gain = _gain(counted.array[brain], corrected.array[brain])
+    marks = tuple(gain * mark + zero for mark in marks)
+    return Prepared(Volume(values, grid, scan.name), model_brain, scan, brain, source, marks)
 
 
 def _gain(values: Array, corrected: Array) -> float:

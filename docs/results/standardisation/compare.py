@@ -1,6 +1,6 @@
 """Three percentiles with fixed targets against landmarks learned on the training set (Nyúl 2000), on validation scans.
 
-    python docs/results/standardisation/compare.py --data ../shared/data --cache /tmp/prepared
+    python docs/results/standardisation/compare.py --data ../shared/data --cache /tmp/prepared --every 4
 
 Writes rows.json and table.md beside this file. Test subjects are not opened.
 """
@@ -123,7 +123,7 @@ def cell(rows: list[dict], key: str) -> str:
     return f"{np.mean(values):.3f} ± {np.std(values):.3f}" if values else "–"
 
 
-def table(rows: list[dict], standards: dict[str, Standard]) -> str:
+def table(rows: list[dict], standards: dict[str, Standard], subjects: int) -> str:
     header = ["scans", "n", "standardisation", *TISSUES, "CV", "distance", "at a place", "lesion contrast"]
     lines = [header, ["---"] * len(header)]
     for title, members in (("ixi", ("ixi",)), ("brats", ("brats",)), ("ms", ("ms",)), ("all together", tuple(SETS))):
@@ -135,18 +135,20 @@ def table(rows: list[dict], standards: dict[str, Standard]) -> str:
     learned = standards["landmarks"]
     taught = ", ".join(f"{share:g} → {place:.3f}" for share, place in zip(learned.percentiles, learned.targets, strict=True))
     text = "".join("| " + " | ".join(line) + " |\n" for line in lines)
-    return f"{NOTE}\n\n{text}\nLandmarks learned on the IXI training scans (percentile → target): {taught}.\n"
+    return f"{NOTE}\n\n{text}\nLandmarks learned on {subjects} IXI training scans (percentile → target): {taught}.\n"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--cache", type=Path, required=True)
+    parser.add_argument("--every", type=int, default=1, help="learn from every n-th training scan")
     parser.add_argument("--out", type=Path, default=HERE)
     words = parser.parse_args()
     network, _ = load_model("t1-evidence")
     template = HealthyGroup.from_arrays(network.group_arrays()).template
-    training = [opened("ixi", case, words.cache) for case in DATASETS["ixi"](words.data / SETS["ixi"], "train")]
+    cases = DATASETS["ixi"](words.data / SETS["ixi"], "train")[:: words.every]
+    training = [opened("ixi", case, words.cache) for case in cases]
     standards = {"percentiles": Standard(), "landmarks": learn_standard((scan.image, scan.brain) for scan in training)}
     scans = [opened(name, case, words.cache) for name in SETS for case in DATASETS[name](words.data / SETS[name], "validation")]
     three = {scan.name: scan.volume.with_array(normalise(scan.image, scan.brain)) for scan in scans}
@@ -158,7 +160,7 @@ def main() -> None:
             rows.append({"standard": name, **row})
     content = {"version": ad.__version__, "landmarks": asdict(standards["landmarks"]), "subjects": len(training), "rows": rows}
     (words.out / "rows.json").write_text(json.dumps(content, indent=1) + "\n")
-    (words.out / "table.md").write_text(table(rows, standards))
+    (words.out / "table.md").write_text(table(rows, standards, len(training)))
 
 
 if __name__ == "__main__":

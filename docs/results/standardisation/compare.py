@@ -1,6 +1,6 @@
 """Three percentiles with fixed targets against landmarks learned on the training set (Nyúl 2000), on validation scans.
 
-    python docs/results/standardisation/compare.py --data ../shared/data --cache /tmp/prepared --every 4
+    python docs/results/standardisation/compare.py --data ../shared/data --cache /tmp/prepared --every 4 --most 8
 
 Writes rows.json and table.md beside this file. Test subjects are not opened.
 """
@@ -143,6 +143,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--every", type=int, default=1, help="learn from every n-th training scan")
+    parser.add_argument("--most", type=int, default=20, help="validation scans of each set")
     parser.add_argument("--out", type=Path, default=HERE)
     words = parser.parse_args()
     network, _ = load_model("t1-evidence")
@@ -150,7 +151,11 @@ def main() -> None:
     cases = DATASETS["ixi"](words.data / SETS["ixi"], "train")[:: words.every]
     training = [opened("ixi", case, words.cache) for case in cases]
     standards = {"percentiles": Standard(), "landmarks": learn_standard((scan.image, scan.brain) for scan in training)}
-    scans = [opened(name, case, words.cache) for name in SETS for case in DATASETS[name](words.data / SETS[name], "validation")]
+    scans = [
+        opened(name, case, words.cache)
+        for name in SETS
+        for case in DATASETS[name](words.data / SETS[name], "validation")[: words.most]
+    ]
     three = {scan.name: scan.volume.with_array(normalise(scan.image, scan.brain)) for scan in scans}
     ways = {name: register(template, image) for name, image in three.items()}  # one registration for both
     rows = []

@@ -62,7 +62,7 @@ def learn_standard(brains: Iterable[tuple[Array, Array]]) -> Standard:
 
 def normalise(image: Array, brain: Array, *, name: str = "scan", standard: Standard = THREE) -> Array:
     """Brain voxels to [0, 1], 0 outside. image: float, brain: bool of the same shape; returns float32."""
-    return scaled(image, brain, landmarks(image, brain, name=name, standard=standard), standard)
+    return scaled(image, brain, landmarks(image, brain, name=name, standard=standard), standard.places)
 
 
 def landmarks(image: Array, brain: Array, *, name: str = "scan", standard: Standard = THREE) -> tuple[float, ...]:
@@ -74,14 +74,14 @@ def landmarks(image: Array, brain: Array, *, name: str = "scan", standard: Stand
     return tuple(float(mark) for mark in (below, *marks, above))
 
 
-def scaled(image: Array, brain: Array, marks: tuple[float, ...], standard: Standard = THREE) -> Array:
-    """Intensities to [0, 1] inside the brain, 0 outside; marks: those of `landmarks`; returns float32."""
-    return np.where(brain, np.interp(image, marks, standard.places), 0).astype(np.float32)
+def scaled(image: Array, brain: Array, marks: tuple[float, ...], places: tuple[float, ...] = THREE.places) -> Array:
+    """Intensities to [0, 1] inside the brain, 0 outside; marks: those of `landmarks`, which go to `places`; float32."""
+    return np.where(brain, np.interp(image, marks, places), 0).astype(np.float32)
 
 
-def unscaled(values: Array, marks: tuple[float, ...], standard: Standard = THREE) -> Array:
+def unscaled(values: Array, marks: tuple[float, ...], places: tuple[float, ...] = THREE.places) -> Array:
     """The way back: values in [0, 1] to intensities of the scan, float32."""
-    return np.interp(values, standard.places, marks).astype(np.float32)
+    return np.interp(values, places, marks).astype(np.float32)
 
 
 def _percentiles(image: Array, brain: Array, shares: tuple[float, ...], name: str) -> Array:

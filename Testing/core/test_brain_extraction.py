@@ -1,11 +1,15 @@
 """What finds the brain: programs and files the user brings, the mask that is kept and passed back, doubts about it."""
 
 import json
+import signal
 import stat
+import subprocess
 import sys
+import tempfile
 import threading
 import time
 
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -13,6 +17,7 @@ import torch
 
 import brain_inpaint_ad as ad
 from brain_inpaint_ad.errors import Cancelled, NoBrainError
+from brain_inpaint_ad.files import temporary_folder
 from brain_inpaint_ad.io import to_image
 from brain_inpaint_ad.nets.synthstrip import UNIT, SynthStrip
 from brain_inpaint_ad.phantom import PhantomSettings, make_phantom
@@ -38,6 +43,14 @@ image = sitk.ReadImage(words.i)
 mask = sitk.BinaryFillhole(sitk.Cast(image > 0, sitk.sitkUInt8))
 sitk.WriteImage(mask, words.o[:-7] + "_bet.nii.gz")
 """
+
+
+ON_THE_CPU = "The GPU's memory was full; the brain is extracted on the CPU, which is slower."
+
+
+@pytest.fixture(scope="module")
+def a_head():
+    return make_phantom(PhantomSettings(spacing_mm=3.0, rotation_degrees=(10.0, 5.0, 0.0)))
 
 
 def put_on_path(folder, monkeypatch, does):
@@ -91,6 +104,75 @@ def test_a_cancel_ends_hd_bet_within_a_second(a_coarse_scan, tmp_path, monkeypat
         hd_bet.extract(ad.read_scan(a_coarse_scan), use_gpu=False, progress=progress)
     assert asked.is_set()
     assert time.monotonic() - progress.at < 1
+
+
+SAYS_WHEN = """
+import sys, time
+from pathlib import Path
+import brain_inpaint_ad as ad
+from brain_inpaint_ad.cli.run import ProgressStyle, run
+from brain_inpaint_ad.prepare import hd_bet
+
+def stuck(function):
+    def work(*words):
+        answer = function(*words)
+        print("there", flush=True)
+        time.sleep(60)
+        return answer
+    return work
+
+name = sys.argv[2]
+if name != "hd-bet":
+    setattr(hd_bet, name, stuck(getattr(hd_bet, name)))
+scan = ad.read_scan(sys.argv[1])
+run(lambda report: hd_bet.extract(scan, use_gpu=False, progress=report), ProgressStyle.none)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the stand-in is a script")
+@pytest.mark.parametrize(
+    ("number", "moment"),
+    [
+        ("SIGINT", "write_volume"),  # the scan is copied
+        ("SIGTERM", "read_labels"),  # the mask is read
+        ("SIGHUP", "hd-bet"),  # the program works
+        ("SIGKILL", "write_volume"),
+    ],
+)
+def test_the_copy_of_the_scan_goes_whenever_the_process_ends(number, moment, a_coarse_scan, tmp_path, monkeypatch):
+    put_on_path(tmp_path, monkeypatch, "time.sleep(60)" if moment == "hd-bet" else MARKS)
+    place = tmp_path / "temporary"
+    place.mkdir()
+    monkeypatch.setenv("TMPDIR", str(place))
+    command = [sys.executable, "-c", SAYS_WHEN, str(a_coarse_scan), moment]
+    with subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        wait_until(lambda: any(place.rglob("said")) if moment == "hd-bet" else process.stdout.readline() == "there\n")
+        assert list(place.rglob("scan.nii.gz"))
+        process.send_signal(getattr(signal, number))
+        process.communicate(timeout=30)
+    if number == "SIGKILL":  # what nobody could tidy up goes with the next one
+        monkeypatch.setattr(tempfile, "tempdir", str(place))
+        with temporary_folder() as folder:
+            assert [path.name for path in place.iterdir() if path.is_dir()] == [folder.name]
+    else:
+        assert process.returncode == 130
+    assert not list(place.rglob("*.nii.gz"))
+
+
+def wait_until(holds, seconds=30):
+    ends = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < ends
+        time.sleep(0.05)
+
+
+def test_two_temporary_folders_leave_each_other_alone():
+    with temporary_folder() as one, temporary_folder() as other:
+        assert one != other
+        assert one.is_dir()
+        assert other.is_dir()
+    assert not one.exists()
+    assert not other.exists()
 
 
 def test_what_is_not_there_is_refused_before_the_scan_is_read(a_tiny_model, tmp_path, monkeypatch, run_cli):
@@ -150,16 +232,81 @@ def test_the_field_of_synthstrip_is_centred_and_its_axes_run_left_inferior_anter
     assert axes == [[1, 0, 0], [0, 0, -1], [0, -1, 0]]  # LPS
 
 
-def test_synthstrip_weights_draw_the_mask_from_the_signed_distance(tmp_path, monkeypatch):
+def test_synthstrip_weights_draw_the_mask_from_the_signed_distance(a_head, tmp_path, monkeypatch):
     """Coarser than published, so that it takes a second."""
     monkeypatch.setattr(synthstrip, "SPACING_MM", 3.0)
     monkeypatch.setattr(synthstrip, "SIDES", (UNIT, UNIT))
-    head = make_phantom(PhantomSettings(spacing_mm=3.0, rotation_degrees=(10.0, 5.0, 0.0)))
     torch.save({"model_state_dict": a_threshold_network(0.15).state_dict()}, tmp_path / "synthstrip.pt")
-    mask, source = find_brain(head.scan, extraction=str(tmp_path / "synthstrip.pt"))
-    truth = head.brain.array > 0
+    mask, source = find_brain(a_head.scan, extraction=str(tmp_path / "synthstrip.pt"))
+    truth = a_head.brain.array > 0
     assert source == "synthstrip"
     assert 2 * (mask & truth).sum() / (mask.sum() + truth.sum()) > 0.95
+
+
+FULL = {
+    "torch": torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+    "cuDNN": RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+    "cuBLAS": RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+}
+
+
+@pytest.mark.parametrize("error", FULL.values(), ids=FULL)
+def test_deepbet_goes_on_on_the_cpu_when_the_gpu_has_no_memory_left(error, a_head, monkeypatch, caplog):
+    asked = []
+
+    class FullGpu:
+        def __init__(self, *, no_gpu):
+            self.no_gpu = no_gpu
+
+        def run(self, image):
+            asked.append("cpu" if self.no_gpu else "gpu")
+            if not self.no_gpu:
+                raise error
+            brain = (a_head.brain.array > 0).transpose(2, 1, 0)
+            return image, nibabel.Nifti1Image(brain.astype(np.uint8), image.affine), None
+
+    monkeypatch.setattr("deepbet.BrainExtraction", FullGpu)
+    mask, source = find_brain(a_head.scan, extraction="deepbet", use_gpu=True)
+    assert (asked, source) == (["gpu", "cpu"], "deepbet")
+    np.testing.assert_array_equal(mask, a_head.brain.array > 0)
+    assert [record.getMessage() for record in caplog.records] == [ON_THE_CPU]
+
+
+@pytest.mark.parametrize("where", ["to", "forward"])
+def test_synthstrip_goes_on_on_the_cpu_when_the_gpu_has_no_memory_left(where, a_head, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(synthstrip, "SPACING_MM", 3.0)
+    monkeypatch.setattr(synthstrip, "SIDES", (UNIT, UNIT))
+    torch.save({"model_state_dict": a_threshold_network(0.15).state_dict()}, tmp_path / "synthstrip.pt")
+    asked = []
+    computes, moves, moves_tensor = SynthStrip.forward, SynthStrip.to, torch.Tensor.to
+
+    def to(network, device):
+        asked.append(device.type)
+        if where == "to" and device.type == "cuda":
+            raise FULL["torch"]
+        return moves(network, "cpu")
+
+    def forward(network, head):
+        if asked[-1] == "cuda":
+            raise FULL["torch"]
+        return computes(network, head)
+
+    monkeypatch.setattr(SynthStrip, "to", to)
+    monkeypatch.setattr(SynthStrip, "forward", forward)
+    monkeypatch.setattr(torch.Tensor, "to", lambda tensor, *words, **others: moves_tensor(tensor, "cpu"))
+    mask, source = find_brain(a_head.scan, extraction=str(tmp_path / "synthstrip.pt"), use_gpu=True)
+    assert (asked, source) == (["cuda", "cpu"], "synthstrip")
+    assert mask.any()
+    assert [record.getMessage() for record in caplog.records] == [ON_THE_CPU]
+
+
+def test_memory_that_is_full_on_the_cpu_as_well_is_told_and_is_no_missing_brain(a_head, monkeypatch):
+    def run(self, image):
+        raise FULL["torch"]
+
+    monkeypatch.setattr("deepbet.BrainExtraction.run", run)
+    with pytest.raises(MemoryError):
+        find_brain(a_head.scan, extraction="deepbet", use_gpu=True)
 
 
 def test_the_mask_that_is_kept_gives_the_same_result_when_it_is_passed_back(a_finished_run, a_tiny_model, tmp_path, run_cli):
@@ -190,7 +337,14 @@ def _cut_by_the_edge(brain, grid):
     brain[: len(brain) // 3] |= brain[0]
 
 
+def _without_the_lower_front(brain, grid):
+    """As the skull's base, where it is thin, can make of a CT."""
+    slices, rows, _ = (int(m) for m in np.argwhere(brain).mean(axis=0))
+    brain[:slices, : rows + 12] = False
+
+
 DOUBTS = {
+    "of the shape around it": _without_the_lower_front,
     "has no counterpart on the other side": _without_a_side,
     "it has holes of": _with_a_hole,
     "it has 2 parts": _with_a_speck,

@@ -4,6 +4,7 @@ import copy
 import csv
 import json
 import pickle
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -253,9 +254,31 @@ def test_saved_files_say_what_the_result_says(a_result, tmp_path):
 def test_a_name_with_dollar_signs_or_foreign_letters_is_drawn_as_it_is(a_result, tmp_path):
     from brain_inpaint_ad.picture import draw_overview
 
-    volumes = a_result.prepared.image.array, a_result.model_heatmap, a_result.model_labelmap
+    volumes = a_result.prepared.image, a_result.model_heatmap, a_result.model_labelmap
     draw_overview(tmp_path / "a.png", *volumes, title="a$b_$c 脑.nii.gz", hot=0.2)
     assert (tmp_path / "a.png").stat().st_size > 10_000
+
+
+def test_the_picture_says_in_mm_of_the_scan_where_each_slice_lies(a_result, tmp_path, monkeypatch):
+    """One hot slice: one of the slices shown is where the table has it."""
+    from matplotlib.axes import Axes
+
+    from brain_inpaint_ad.picture import draw_overview
+
+    image = a_result.prepared.image
+    left, posterior, superior = image.grid.origin
+    moved = ad.Volume(image.array, replace(image.grid, origin=(left, posterior, superior - 40.0)), "moved")
+    middle = len(image.array) // 2
+    marked = np.zeros(image.array.shape, np.int32)
+    marked[middle] = image.array[middle] > 0
+    titles = []
+    monkeypatch.setattr(Axes, "set_title", lambda axes, text, **others: titles.append(text))
+    draw_overview(tmp_path / "a.png", moved, marked.astype(np.float32), marked, title="", hot=0.5)
+    (finding,) = list_findings(moved.with_array(marked), moved.with_array(marked.astype(np.float32)))
+    assert len(titles) == 6
+    assert f"S {round(finding.s_mm)} mm" in titles
+    places = [int(re.fullmatch(r"S (-?\d+) mm", title)[1]) for title in titles]
+    assert np.abs(np.diff(places) - image.grid.spacing[2]).max() <= 1  # neighbours, in whole mm
 
 
 def test_an_uncalibrated_model_is_refused_before_the_work_and_serves_the_papers_rule(a_phantom, a_tiny_model, tmp_path):

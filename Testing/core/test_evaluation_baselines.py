@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 from brain_inpaint_ad.detectors.baselines import WITH_GROUP, departure
 from brain_inpaint_ad.detectors.healthy import HealthyGroup, build_group, centred_grid, features, features_of, local_mean
 from brain_inpaint_ad.detectors.register import carry, is_plausible, register
-from brain_inpaint_ad.errors import InputError
+from brain_inpaint_ad.errors import InputError, SettingsError
 from brain_inpaint_ad.io import resample
 from brain_inpaint_ad.phantom import Lesion, PhantomSettings, make_phantom
 from brain_inpaint_ad.prepare import GridSettings, Prepared, prepare
@@ -45,7 +45,10 @@ def an_ill_brain():
     return prepared, share > 0.5
 
 
-def test_a_moved_brain_is_brought_back(healthy_brains):
+@pytest.mark.parametrize(
+    ("metric", "other_contrast"), [("correlation", False), *[("mutual information", on) for on in (False, True)]]
+)
+def test_a_moved_brain_is_brought_back(metric, other_contrast, healthy_brains):
     name, image, _ = healthy_brains[0]
     fixed = Volume(image, centred_grid(image.shape, 4.0), name)
     moved_by = sitk.AffineTransform(3)
@@ -53,12 +56,21 @@ def test_a_moved_brain_is_brought_back(healthy_brains):
     moved_by.Scale((1.05, 0.95, 1.0))
     moved_by.SetTranslation((6.0, -8.0, 3.0))
     moving = fixed.with_array(carry(fixed, fixed.grid, moved_by))
-    found = register(fixed, moving)
+    if other_contrast:
+        moving = moving.with_array(np.where(moving.array > 0.02, 1.05 - moving.array, 0).astype(np.float32))
+    found = register(fixed, moving, metric=metric)
     assert is_plausible(found)
     inside = np.argwhere(image > 0)[::50]
     for point in fixed.grid.to_world(inside).tolist():
         # `moving` at p shows `fixed` at moved_by(p), so the way from fixed to moving undoes it
         assert np.linalg.norm(np.subtract(moved_by.TransformPoint(found.TransformPoint(point)), point)) < 4.0  # one voxel
+
+
+def test_a_metric_that_is_none_is_refused(healthy_brains):
+    name, image, _ = healthy_brains[0]
+    fixed = Volume(image, centred_grid(image.shape, 4.0), name)
+    with pytest.raises(SettingsError, match="mutual information"):
+        register(fixed, fixed, metric="mi")
 
 
 @pytest.mark.parametrize(

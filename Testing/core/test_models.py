@@ -15,7 +15,7 @@ import torch
 
 from brain_inpaint_ad.phantom import PhantomSettings, make_phantom, save_phantom
 from brain_inpaint_ad.weights.folders import SHIPPED, user_folder
-from brain_inpaint_ad.weights.store import windows_of
+from brain_inpaint_ad.weights.store import DEFAULT_MODEL, windows_of
 
 SHIPPED_NAMES = sorted(path.stem for path in SHIPPED.glob("*.safetensors"))
 
@@ -70,7 +70,7 @@ def test_a_model_that_was_added_is_listed_shown_used_by_name_and_removed(
     for words in (("models",), ("models", "list")):
         listed = run_cli(*words).out
         assert all(name in listed for name in (*SHIPPED_NAMES, "tiny"))
-    shown = json.loads(run_cli("models", "show", "tiny").out)
+    shown = json.loads(run_cli("models", "show", "tiny", "--json").out)
     assert shown == json.loads(a_tiny_model.with_suffix(".json").read_text(encoding="utf-8"))
     where = Path(run_cli("models", "path", "tiny").out.strip())
     assert where.read_bytes() == a_tiny_model.read_bytes()
@@ -82,6 +82,24 @@ def test_a_model_that_was_added_is_listed_shown_used_by_name_and_removed(
     assert "no model tiny; there are: t1" in refused(
         run_cli("detect", a_coarse_scan, "--out", tmp_path / "c", "--model", "tiny")
     )
+
+
+@pytest.mark.parametrize("name", [*SHIPPED_NAMES, "tiny"])
+def test_a_model_is_shown_in_a_screenful(name, a_store, a_model, run_cli):
+    run_cli("models", "add", a_model)
+    shown = run_cli("models", "show", name).out
+    card = json.loads(run_cli("models", "show", name, "--json").out)
+    assert shown.startswith(f"{name} ({'added' if name == 'tiny' else 'shipped'}{', default' * (name == DEFAULT_MODEL)})\n")
+    assert len(shown.splitlines()) <= 24
+    words = " ".join(shown.split())
+    assert all(wanted in words for wanted in (card["description"], card["sha256"], card["training"].get("data", "")))
+    assert all(f"{heat:.3g}" in words for heat in card["thresholds"].values())
+
+
+def test_the_list_says_which_model_is_taken_by_default(run_cli):
+    listed = [line for line in run_cli("models", "list").out.splitlines() if "Default" in line]
+    assert len(listed) == 1
+    assert DEFAULT_MODEL in listed[0]
 
 
 def test_an_added_model_is_replaced_only_when_asked(a_store, a_model, run_cli):

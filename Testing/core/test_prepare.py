@@ -1,5 +1,7 @@
 """From a scan to the model grid and back: geometry, brain, intensity."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -7,13 +9,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import brain_inpaint_ad as ad
+from brain_inpaint_ad.errors import SettingsError
 from brain_inpaint_ad.io import from_image, to_image
 from brain_inpaint_ad.phantom import PhantomSettings, make_phantom
 from brain_inpaint_ad.prepare import GridSettings, prepare
-from brain_inpaint_ad.prepare.bias import MOST_VOXELS, shrink_factors
-from brain_inpaint_ad.prepare.intensity import PERCENTILES, TARGETS, normalise
+from brain_inpaint_ad.prepare.bias import MOST_VOXELS, shrink_factors, zero_of
+from brain_inpaint_ad.prepare.intensity import (
+    DECILES,
+    PERCENTILES,
+    TARGETS,
+    THREE,
+    Standard,
+    landmarks,
+    learn_standard,
+    normalise,
+    scaled,
+    unscaled,
+)
 from brain_inpaint_ad.prepare.modality import check_t1
+from brain_inpaint_ad.recut_file import RecutFile, read_recut, write_recut
 from brain_inpaint_ad.result import labels_to_scan
+from brain_inpaint_ad.segmentation.select import SegmentSettings
 
 COARSE = GridSettings(spacing_mm=4.0, rows=64, columns=48)
 
@@ -164,3 +180,111 @@ def test_a_scan_whose_white_matter_is_darker_than_its_cortex_is_not_taken_for_t1
         else:
             with pytest.raises(ad.InputError, match=r"head\.nii does not look like a T1-weighted scan"):
                 check_t1(prepared.image.array, prepared.brain, spacing_mm=4.0, name="head.nii")
+
+
+def scanners(count=4, seed=0):
+    """One brain as several scanners would show it: other gain, offset and contrast; images and mask."""
+    rng = np.random.default_rng(seed)
+    tissue = np.concatenate([rng.normal(mean, 0.04, 9000) for mean in (0.2, 0.55, 0.8)]).reshape(30, 30, 30)
+    brain = np.ones(tissue.shape, bool)
+    bends = np.linspace(0.6, 1.8, count)
+    return [((np.clip(tissue, 0.01, 1) ** bend * rng.uniform(50, 4000) + rng.uniform(0, 300)), brain) for bend in bends]
+
+
+def test_learned_landmarks_bring_each_decile_of_every_scanner_to_the_same_place():
+    brains = scanners()
+    standard = learn_standard(brains)
+    assert (standard.percentiles, standard.targets[0], standard.targets[-1]) == (DECILES, TARGETS[0], TARGETS[-1])
+    for image, brain in brains:
+        found = np.percentile(normalise(image, brain, standard=standard), DECILES)
+        np.testing.assert_allclose(found, standard.targets, atol=2e-3)
+
+
+def test_landmarks_of_one_scan_are_a_straight_line_between_the_ends():
+    """Nyúl 2000, eq. of the mapping: learned from one scan, the mapping is its own stretch to the ends."""
+    image, brain = scanners(1)[0]
+    standard = learn_standard([(image, brain)])
+    low, high = np.percentile(image, (1, 99))
+    expected = np.clip(TARGETS[0] + (TARGETS[-1] - TARGETS[0]) * (image - low) / (high - low), 0, 1)
+    np.testing.assert_allclose(normalise(image, brain, standard=standard), expected, atol=2e-3)
+
+
+def test_standardised_intensities_keep_their_order_and_find_the_way_back():
+    image, brain = scanners(3)[2]
+    standard = learn_standard(scanners())
+    marks = landmarks(image, brain, standard=standard)
+    values = scaled(image, brain, marks, standard.places)
+    order = np.argsort(image, axis=None)
+    assert (np.diff(values.ravel()[order]) >= 0).all()
+    inside = (values > 0) & (values < 1)
+    np.testing.assert_allclose(unscaled(values, marks, standard.places)[inside], image[inside], rtol=1e-3)
+
+
+def test_a_scan_of_few_grey_levels_has_landmarks_all_the_same():
+    image, brain = scanners()[0]
+    coarse = np.round(image / image.max() * 6)
+    marks = landmarks(coarse, brain, standard=learn_standard(scanners()))
+    assert (np.diff(marks) > 0).all()
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"percentiles": (1.0, 50.0), "targets": (0.1, 0.5, 0.9)},
+        {"percentiles": (50.0, 1.0, 99.0)},
+        {"targets": (0.0, 0.5, 0.9)},
+        {"targets": (0.1, 0.5, float("nan"))},
+        {"percentiles": (1.0, 50.0, 101.0)},
+        {"percentiles": (50.0,), "targets": (0.5,)},
+    ],
+)
+def test_landmarks_that_are_none_are_refused(odd):
+    with pytest.raises(SettingsError, match="ascending"):
+        Standard(**odd)
+
+
+def test_the_usual_standard_leaves_what_prepared_scans_are_kept_under_as_it_was():
+    assert GridSettings().identity() == {"spacing_mm": 2.0, "rows": 128, "columns": 96}
+    assert GridSettings(standard=learn_standard(scanners())).identity() != GridSettings().identity()
+
+
+@pytest.fixture(scope="module")
+def a_brain_only_scan():
+    """Scan, brain, and the scan prepared."""
+    made = make_phantom(PhantomSettings(spacing_mm=4.0, noise=0.01))
+    brain = made.brain.array > 0
+    scan = made.scan.with_array(np.where(brain, made.scan.array, 0).astype(np.float32))
+    return scan, brain, prepare(scan, settings=COARSE)
+
+
+@pytest.mark.parametrize("shift", [-1000.0, "z-score", "z-score of the brain alone"])
+def test_intensities_shifted_below_zero_are_prepared_as_those_that_were_not(shift, a_brain_only_scan):
+    """N4 divides: it must know where zero is."""
+    scan, brain, usual = a_brain_only_scan
+    mean, spread = scan.array[brain].mean(), scan.array[brain].std()
+    if isinstance(shift, float):
+        moved = scan.array + np.float32(shift)
+    else:
+        moved = (scan.array - mean) / spread
+        moved = np.where(brain, moved, 0) if "alone" in shift else moved
+    other = prepare(scan.with_array(moved.astype(np.float32)), settings=COARSE)
+    assert zero_of(scan, brain) == 0
+    same = usual.brain & other.brain
+    assert same.sum() > 0.99 * usual.brain.sum()
+    exact = shift != "z-score of the brain alone"  # then zero is guessed
+    assert np.abs(usual.image.array - other.image.array)[same].mean() < (1e-4 if exact else 0.02)
+    back = other.in_scan_units(other.image.array)
+    assert abs(np.median(back[same]) - np.median(moved[brain])) < 0.1 * moved[brain].std()
+
+
+def test_a_card_with_learned_landmarks_prepares_by_them_and_its_results_are_read_again(tmp_path):
+    made = make_phantom(PhantomSettings(spacing_mm=4.0, noise=0.01))
+    standard = learn_standard(scanners())
+    prepared = prepare(made.scan, mask=made.brain, settings=replace(COARSE, standard=standard))
+    found = np.percentile(prepared.image.array[prepared.brain], DECILES)
+    np.testing.assert_allclose(found, standard.targets, atol=5e-3)
+    heat = prepared.image.array
+    write_recut(RecutFile(prepared, heat, SegmentSettings(), {}, {}), tmp_path / "recut.npz")
+    again = read_recut(tmp_path / "recut.npz").prepared
+    assert (again.landmarks, again.places) == (prepared.landmarks, standard.places)
+    assert THREE.places != again.places

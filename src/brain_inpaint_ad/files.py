@@ -12,7 +12,7 @@ import platform
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from .errors import OutputError
 
 _unfinished: set[Path] = set()
 _WRITING, _IN_WORK = ".writing-", ".brain-inpaint-ad-"
+_TEMPORARY, _HELD = "brain-inpaint-ad-copy-", "held"
 
 
 @contextmanager
@@ -62,7 +63,41 @@ def folder_in_work(inside: Path, target: Path | None = None) -> Iterator[Path]:
     prefix = _IN_WORK if target is None else f"{_IN_WORK}{_key(target)}-"
     for left in () if target is None else inside.glob(f"{prefix}*"):
         shutil.rmtree(left, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=inside))
+    with _noted(Path(tempfile.mkdtemp(prefix=prefix, dir=inside))) as folder:
+        yield folder
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A private folder among the system's temporary files, for copies of a scan; gone when the block or the process ends.
+
+    What a killed process (kill −9) left goes when the next one needs such a folder: each holds a lock on its own.
+    Raises OutputError when there is no room for it.
+    """
+    with ExitStack() as held:
+        try:
+            place = Path(tempfile.gettempdir())
+            for left in place.glob(f"{_TEMPORARY}*/{_HELD}"):
+                _discard_unless_held(left)
+            folder = held.enter_context(_noted(Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=place))))
+            held.enter_context(FileLock(folder / _HELD, timeout=0))
+        except OSError as error:
+            raise OutputError(
+                f"no temporary folder could be made ({error.strerror or error}); make room for temporary files."
+            ) from error
+        yield folder
+
+
+def _discard_unless_held(lock: Path) -> None:
+    with suppress(OSError, Timeout):  # of another user, or in use
+        with FileLock(lock, timeout=0):
+            pass
+        shutil.rmtree(lock.parent, ignore_errors=True)
+
+
+@contextmanager
+def _noted(folder: Path) -> Iterator[Path]:
+    """A folder that is gone when the block or the process ends."""
     _unfinished.add(folder)
     try:
         yield folder
@@ -113,6 +148,21 @@ def move_into_place(staging: Path, folder: Path, names: Sequence[str]) -> list[P
         else:
             (folder / name).unlink(missing_ok=True)
     return [folder / name for name in present]
+
+
+def is_text(path: Path) -> bool:
+    """Whether its letters are such in UTF-8, as C++ libraries take for granted; Linux allows any bytes."""
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def check_is_text(path: Path) -> None:
+    """Raises OutputError where ITK, asked to write there, would end the process."""
+    if not is_text(path):
+        raise OutputError(f"{path} has letters that are none in UTF-8; choose another name.")
 
 
 def discard_unfinished() -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,13 +14,16 @@ import numpy as np
 import SimpleITK as sitk
 
 from .errors import FormatError, InputError, OutputError
-from .files import write_atomically
+from .files import check_is_text, is_text, temporary_folder, write_atomically
 from .intact import check_whole
 from .memory import MemoryBound, full_memory_told
 from .volume import Array, Grid, Volume
 
+_LOG = logging.getLogger(__name__)
 SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 MIN_SLICES = 8  # fewer voxels along an axis cannot show a brain in three dimensions
+_SAME_MM = 1.0  # places of a scan that are no further apart are the same
+_NIFTI_MM = {1: 1000.0, 3: 1e-3}  # by the code of a NIfTI's unit of length: metres, micrometres
 _SKEW = 1e-3  # how far axes may be from right angles: a quarter of a millimetre across a head
 
 
@@ -31,7 +34,10 @@ def read_scan(path: str | os.PathLike[str], *, bound: MemoryBound | None = None)
     NaN or infinite voxels, constant, axes that are not at right angles).
     """
     path = Path(path)
-    volume = _volume_from(_read_image(path, bound), path)
+    image = _read_image(path, bound)
+    volume = _volume_from(image, path)
+    if doubt := _doubt_of_place(image, volume.grid):
+        _LOG.warning("%s: %s", path.name, doubt)
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is refused as such
         array = volume.array.astype(np.float32, copy=False)
     check_values(array, str(path))
@@ -51,6 +57,7 @@ def read_labels(path: str | os.PathLike[str]) -> Volume:
 def write_volume(volume: Volume, path: str | os.PathLike[str]) -> None:
     """Write to a temporary name beside `path`, then move into place; float32 or integer as the array is."""
     path = Path(path)
+    check_is_text(path)
     with write_atomically(path) as temporary:
         try:
             sitk.WriteImage(to_image(volume), str(temporary), useCompression=True)
@@ -102,6 +109,29 @@ def _read_image(path: Path, bound: MemoryBound | None = None) -> sitk.Image:
         raise FormatError(f"{path} could not be read ({_reason(error)}); is it a complete scan file?") from error
 
 
+def _doubt_of_place(image: sitk.Image, grid: Grid) -> str:
+    """What a NIfTI header leaves open about where the patient lies, "" for nothing and for other files. grid: ITK's reading."""
+    said = {key: image.GetMetaData(key) for key in image.GetMetaDataKeys() if key[1:].startswith(("form_code", "row_"))}
+    if not {"qform_code", "sform_code", "srow_x", "srow_y", "srow_z"} <= said.keys():
+        return ""
+    if said["qform_code"] == said["sform_code"] == "0":
+        return "its header does not say how the patient lies (no qform, no sform); left and right may be swapped."
+    if said["sform_code"] == "0":
+        return ""
+    units = int(image.GetMetaData("xyzt_units")) if image.HasMetaDataKey("xyzt_units") else 0
+    in_mm = _NIFTI_MM.get(units & 7, 1.0)  # the other bits are of time
+    rows = np.array([[float(number) for number in said[f"srow_{axis}"].split()] for axis in "xyz"]) * in_mm
+    rows[:2] *= -1  # RAS to LPS
+    ends = np.array(np.meshgrid(*((0, size - 1) for size in grid.shape), indexing="ij")).reshape(3, -1).T
+    apart = np.linalg.norm(ends[:, ::-1] @ rows[:, :3].T + rows[:, 3] - grid.to_world(ends), axis=1).max()
+    if apart <= _SAME_MM:
+        return ""
+    return (
+        f"its header gives two places that lie up to {apart:.0f} mm apart (qform, sform); the qform was taken, as 3D Slicer "
+        "does, and programs that take the sform will show scan and results elsewhere."
+    )
+
+
 def _stated_size(path: Path) -> tuple[int, ...]:
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
@@ -114,6 +144,8 @@ def _check_file(path: Path) -> None:
         size = path.stat().st_size
         if path.is_dir():
             raise FormatError(f"{path} is a folder without DICOM files; give one file ({', '.join(SUFFIXES)}).")
+        if not path.is_file():  # a pipe would keep us waiting
+            raise FormatError(f"{path} is no ordinary file; give the path of a scan on disk.")
         if not path.name.lower().endswith(SUFFIXES):
             raise FormatError(f"{path.name} is not a file type this program reads; give one of {', '.join(SUFFIXES)}.")
         path.open("rb").close()
@@ -127,12 +159,21 @@ def _check_file(path: Path) -> None:
 
 @contextmanager
 def _alone(path: Path) -> Iterator[Path]:
-    """A copy where need be: asked for scan.nii.gz beside scan.nii, ITK takes the voxels of the latter (its issue 2243)."""
-    if not (path.name.lower().endswith(".nii.gz") and path.with_suffix("").exists()):
+    """A copy where ITK would not read this very file.
+
+    Asked for scan.nii.gz beside scan.nii, it takes the voxels of the latter (its issue 2243); it refuses endings of mixed
+    case, and ends the process over letters that are none in UTF-8.
+    """
+    suffix = next(suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix))
+    beside = suffix == ".nii.gz" and path.with_suffix("").exists()
+    odd = path.name[-len(suffix) :] not in (suffix, suffix.upper()) or not is_text(path)
+    if odd and suffix in (".nhdr", ".mhd"):
+        raise FormatError(f"{path} cannot be read under this name; rename it with plain letters.")
+    if not (beside or odd):
         yield path
         return
-    with tempfile.TemporaryDirectory() as folder:
-        yield Path(shutil.copyfile(path, Path(folder) / "scan.nii.gz"))
+    with temporary_folder() as folder:
+        yield Path(shutil.copyfile(path, folder / f"scan{suffix}"))
 
 
 @contextmanager

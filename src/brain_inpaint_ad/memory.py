@@ -14,7 +14,8 @@ from .errors import InputError, SettingsError
 
 BASE_MB = 1300.0  # Python, torch, brain extraction and all that happens on the model's grid
 BYTES_PER_VOXEL = 40.0  # at the peak of a run: measured, rounded up (docs/robustness.md)
-_FULL = re.compile(r"(?i)\ballocat|bad_alloc|out of memory|not enough memory")  # how ITK and torch say so, beside MemoryError
+# How ITK, torch, cuDNN and cuBLAS say so, beside MemoryError.
+_FULL = re.compile(r"(?i)\ballocat|bad_alloc|alloc_failed|out of memory|not enough memory")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,18 +9,19 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from .volume import Array
+from .volume import Array, Grid, Volume
 
 COLUMNS = 6
 
 
-def draw_overview(path: Path, image: Array, heatmap: Array, labelmap: Array, *, title: str, hot: float) -> None:
+def draw_overview(path: Path, prepared: Volume, heatmap: Array, labelmap: Array, *, title: str, hot: float) -> None:
     """Two rows of slices: the scan with outlines, and the same with heat.
 
-    image: [0, 1], heatmap and labelmap: (slices, rows, columns) on the model grid, as a radiologist looks at them (the
+    prepared: [0, 1], heatmap and labelmap: (slices, rows, columns) on the model grid, as a radiologist looks at them (the
     patient's left on the right). hot: the heat from which on a region is an anomaly; the colours reach a third beyond it,
-    or to the hottest voxels of the scan.
+    or to the hottest voxels of the scan. Above each slice stands where it lies: superior mm of the scan's own origin.
     """
+    image = prepared.array
     top = max(hot * 4 / 3, float(np.percentile(heatmap[heatmap > 0], 99.5)) if heatmap.any() else 1.0)
     figure = Figure(figsize=(2.1 * COLUMNS, 6.4), facecolor="black")
     FigureCanvasAgg(figure)
@@ -36,7 +37,7 @@ def draw_overview(path: Path, image: Array, heatmap: Array, labelmap: Array, *, 
                 shown = axis.imshow(heat, cmap="inferno", vmin=0, vmax=top, alpha=0.6)
             if labelmap[index].any():
                 axis.contour(labelmap[index] > 0, levels=[0.5], colors="cyan", linewidths=0.9)
-        axes[0, column].set_title(f"{index + 1} of {len(image)} slices of the model", color="0.7", fontsize=8, pad=2)
+        axes[0, column].set_title(place_of(prepared.grid, int(index)), color="0.7", fontsize=8, pad=2)
     figure.suptitle(title, color="white", fontsize=12, y=0.985, parse_math=False)
     figure.text(0.5, 0.018, "R is left · research software, not a medical device", color="0.6", fontsize=8, ha="center")
     figure.subplots_adjust(left=0.005, right=0.925, top=0.9, bottom=0.05)
@@ -47,6 +48,11 @@ def draw_overview(path: Path, image: Array, heatmap: Array, labelmap: Array, *, 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # a file name in letters the font lacks
         figure.savefig(path, dpi=110, format="png", facecolor="black", metadata={"Software": "brain-inpaint-ad"})
+
+
+def place_of(grid: Grid, index: int) -> str:
+    """Where an axial slice lies, in the words of the table of findings: "S 32 mm", below the origin "S -8 mm"."""
+    return f"S {round(float(grid.to_world(np.array([[index, 0, 0]]))[0, 2]))} mm"
 
 
 def _slices_to_show(image: Array, labelmap: Array) -> Array:

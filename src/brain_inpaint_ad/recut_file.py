@@ -23,6 +23,7 @@ import numpy as np
 from .errors import FormatError, InputError
 from .files import write_atomically
 from .prepare import Prepared
+from .prepare.intensity import THREE
 from .segmentation.select import SegmentSettings
 from .volume import Array, Grid, Volume
 
@@ -54,6 +55,7 @@ def write_recut(content: RecutFile, path: Path) -> None:
         "scan": prepared.scan.name,
         "brain_source": prepared.brain_source,
         "landmarks": prepared.landmarks,
+        "places": prepared.places,
         "settings": asdict(content.settings),
         "thresholds": dict(content.thresholds),
         "report": content.report,
@@ -132,7 +134,7 @@ def _read(archive: zipfile.ZipFile, name: str) -> RecutFile:
         scan,
         scan_brain,
         _text(about["brain_source"]),
-        _landmarks(about["landmarks"]),
+        *_landmarks(about),
     )
     thresholds = dict(zip(map(_text, about["thresholds"]), _numbers(about["thresholds"].values()), strict=True))
     if not isinstance(about["report"], dict):
@@ -176,11 +178,13 @@ def _numbers(values: Any) -> tuple[float, ...]:
     return found
 
 
-def _landmarks(values: Any) -> tuple[float, ...]:
-    marks = _numbers(values)
-    if len(marks) != 5 or not all(low < high for low, high in pairwise(marks)):
+def _landmarks(about: Mapping[str, Any]) -> tuple[tuple[float, ...], tuple[str, ...], tuple[float, ...]]:
+    """Landmarks, no doubts, and places, as `Prepared` has them; files of before have the usual places."""
+    marks, places = _numbers(about["landmarks"]), _numbers(about.get("places", THREE.places))
+    ascending = all(low < high for values in (marks, places) for low, high in pairwise(values))
+    if len(marks) != len(places) or not ascending or (places[0], places[-1]) != (0, 1):
         raise ValueError("no landmarks")
-    return marks
+    return marks, (), places
 
 
 def _text(value: Any) -> str:

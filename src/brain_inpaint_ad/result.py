@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .errors import InputError, OutputError, WeightsError
-from .files import folder_in_work, move_into_place, only_run_in
+from .files import check_is_text, folder_in_work, move_into_place, only_run_in
 from .findings import Finding, findings_csv, list_findings
 from .io import write_volume
 from .prepare import Prepared
@@ -169,7 +169,7 @@ class Result:
             write_seg(self.labelmap, self.prepared.scan, folder / "anomalies.dcm", model=self.report["model"]["name"])
         draw_overview(
             folder / "overview.png",
-            self.prepared.image.array,
+            self.prepared.image,
             self.model_heatmap,
             self.model_labelmap,
             title=f"{self.prepared.scan.name}: {self.summary}",
@@ -285,6 +285,7 @@ def check_threshold(thresholds: Mapping[str, float], settings: SegmentSettings) 
 
 def check_output(folder: Path, *, overwrite: bool) -> None:
     """Raises OutputError when results could not or must not go to `folder`; called before the work starts."""
+    check_is_text(folder)
     try:
         if folder.exists() and not folder.is_dir():
             raise OutputError(f"{folder} is a file; choose a folder for the results.")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
+import sys
 from typing import Annotated
 
 import typer
@@ -72,3 +74,6 @@ def main(
     ] = False,
 ) -> None:
     """Options that stand before the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # for terminals without the letters of a path, a dash or a table

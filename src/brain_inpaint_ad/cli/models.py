@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from ..progress import Progress
 from .run import ProgressStyle, run
 
 app = typer.Typer(help="Models that shipped and those you added: list, show, path, add, remove.")
@@ -24,8 +25,9 @@ def models(context: typer.Context) -> None:
 
 @app.command("list")
 def list_() -> None:
-    """List every model that is found by its name."""
+    """List every model that is found by its name; `detect` takes the one marked as default."""
     from ..weights.folders import installed_models
+    from ..weights.store import DEFAULT_MODEL
 
     table = Table()
     for heading in ("name", "window", "what", "SHA-256"):
@@ -36,17 +38,26 @@ def list_() -> None:
             table.add_row(model.name, "–", f"cannot be used: {model.problem}", "–")
         else:
             windows = ", ".join(f"{size:g}" for size in sorted(card.sizes_mm) if size)
-            table.add_row(model.name, f"{windows} mm" if windows else "–", card.description, card.sha256[:12])
+            what = f"Default. {card.description}" if model.name == DEFAULT_MODEL else card.description
+            table.add_row(model.name, f"{windows} mm" if windows else "–", what, card.sha256[:12])
     Console().print(table)
 
 
 @app.command()
-def show(name: Name) -> None:
+def show(
+    name: Name,
+    json: Annotated[bool, typer.Option("--json", help="The whole card, as JSON.")] = False,
+) -> None:
     """Print a model's card: what it was trained on, how well it does, its thresholds and SHA-256."""
     from ..weights.folders import check_whole
     from ..weights.manage import installed_model
+    from ..weights.told import told
 
-    typer.echo(run(lambda _: check_whole(installed_model(name).path).to_json(), ProgressStyle.none), nl=False)
+    def card(_: Progress) -> str:
+        model = installed_model(name)
+        return check_whole(model.path).to_json() if json else told(model)
+
+    typer.echo(run(card, ProgressStyle.none), nl=False)
 
 
 @app.command()

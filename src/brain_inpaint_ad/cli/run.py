@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from typing import NoReturn, TextIO, TypeVar
 
@@ -44,7 +44,7 @@ def run(
     patience_s: float = _PATIENCE_S,
     patient_in: str = "",
 ) -> _Answer:
-    """Do `work(progress)`; on a refusal print its sentence and leave with 1, on Ctrl-C or SIGTERM with 130.
+    """Do `work(progress)`; on a refusal print its sentence and leave with 1, on Ctrl-C, SIGTERM or SIGHUP with 130.
 
     prints_answer: standard output is for the answer alone, so that JSON lines of progress go to standard error.
 
@@ -78,8 +78,13 @@ def run(
 
 @contextmanager
 def _signals_set(cancelled: threading.Event) -> Iterator[None]:
-    """Ctrl-C and SIGTERM set `cancelled`; before and after they do what they did."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    """Ctrl-C, SIGTERM and a closed terminal set `cancelled`; before and after they do what they did.
+
+    A closed terminal does not where it was ignored before, as nohup asks for.
+    """
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
     before = [signal.signal(number, lambda *_: cancelled.set()) for number in numbers]
     try:
         yield
@@ -91,9 +96,10 @@ def _signals_set(cancelled: threading.Event) -> Iterator[None]:
 def _leave_at_once() -> NoReturn:
     """The end of a process that was told to stop: no half-written file stays, nor a hidden cursor."""
     discard_unfinished()
-    Console(stderr=True).show_cursor()
-    sys.stderr.write("Cancelled.\n")
-    sys.stderr.flush()
+    with suppress(OSError):  # a terminal that was closed takes no word
+        Console(stderr=True).show_cursor()
+        sys.stderr.write("Cancelled.\n")
+        sys.stderr.flush()
     os._exit(CANCELLED)
 
 

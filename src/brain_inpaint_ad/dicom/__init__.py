@@ -69,7 +69,7 @@ def is_dicom(path: Path) -> bool:
     try:
         if path.is_dir():
             return any(_has_mark(file) for file in files_below(path))
-        return _has_mark(path)
+        return path.is_file() and _has_mark(path)  # a pipe would keep us waiting
     except OSError:
         return False  # whoever reads it says what is wrong
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..detectors import Detector, ModelDetector
@@ -80,7 +80,7 @@ def _of_model(model: ModelDetector) -> Contender:
         "stride_mm": model.stride_mm,
         "engine": model.engine,
         "minmax": model.minmax,
-        "grid": asdict(card.grid),
+        "grid": card.grid.identity(),
     }
     seen = frozenset(card.healthy_validation.get("scans", ())) | frozenset(card.training.get("heat_from", ()))
     return Contender(card.name, model, card.grid, identity, card.thresholds, seen)
@@ -88,7 +88,7 @@ def _of_model(model: ModelDetector) -> Contender:
 
 def _intensity(grid: GridSettings, card: Card | None) -> Contender:
     """card: of the model whose healthy scans are behind the threshold; None where a healthy folder gives it."""
-    identity = {"baseline": INTENSITY, "version": BASELINE_VERSION, "grid": asdict(grid)}
+    identity = {"baseline": INTENSITY, "version": BASELINE_VERSION, "grid": grid.identity()}
     if card is None:
         return Contender(INTENSITY, IntensityDetector(), grid, identity, {})
     healthy = card.healthy_validation

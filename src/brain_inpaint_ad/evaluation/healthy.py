@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -127,7 +127,7 @@ def kept_prepared(scan: Path, name: str, grid: GridSettings, store: Store, *, mo
 
 def _identity_of(scan: Path, grid: GridSettings, modality: str) -> dict[str, Any]:
     others = {} if modality == "T1" else {"modality": modality}
-    return {"scan_sha256": digest_of(scan), "grid": asdict(grid), "preparation": PREPARATION, **others}
+    return {"scan_sha256": digest_of(scan), "grid": grid.identity(), "preparation": PREPARATION, **others}
 
 
 @dataclass(frozen=True, slots=True)

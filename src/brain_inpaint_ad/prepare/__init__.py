@@ -9,11 +9,11 @@ import numpy as np
 from ..io import resample
 from ..progress import Progress, part_of, silent
 from ..volume import Array, Volume
-from .bias import box_around, correct_bias
+from .bias import box_around, correct_bias, zero_of
 from .brain import find_brain
 from .extraction import AUTO
 from .grid import GridSettings, mask_to_grid, model_grid, to_model_grid
-from .intensity import TARGETS, landmarks, scaled, unscaled
+from .intensity import THREE, landmarks, scaled, unscaled
 
 __all__ = ["PREPARATION", "GridSettings", "Prepared", "prepare"]
 
@@ -26,8 +26,8 @@ class Prepared:
 
     image: float32 in [0, 1], 0 outside the brain, and brain: bool, both (slices, rows, columns) on the model grid;
     scan and scan_brain: the original and its brain mask on the scan's own grid; brain_source: how the mask was found;
-    landmarks: the scan's intensities, without its bias field, that became 0, intensity.TARGETS and 1; five, ascending (default:
-    themselves, for images that come from no scan); doubts: of `mask_doubts`, where somebody looked.
+    landmarks: the scan's intensities, without its bias field, that became `places`, both ascending (default: themselves, for
+    images that come from no scan); doubts: of `mask_doubts`, where somebody looked.
     """
 
     image: Volume
@@ -35,12 +35,13 @@ class Prepared:
     scan: Volume
     scan_brain: Array
     brain_source: str
-    landmarks: tuple[float, ...] = (0.0, *TARGETS, 1.0)
+    landmarks: tuple[float, ...] = THREE.places
     doubts: tuple[str, ...] = ()
+    places: tuple[float, ...] = THREE.places
 
     def in_scan_units(self, image: Array) -> Array:
         """Values as `self.image` has them, [0, 1], to intensities of the bias-corrected scan; float32, 0 outside the brain."""
-        return np.where(self.brain, unscaled(image, self.landmarks), np.float32(0))
+        return np.where(self.brain, unscaled(image, self.landmarks, self.places), np.float32(0))
 
     def to_scan(self, heatmap: Array, name: str = "heatmap") -> Volume:
         """A float map from the model grid to the scan's grid, linear, 0 outside the brain.
@@ -74,16 +75,20 @@ def prepare(
     progress(0.0, "finding the brain")
     brain, source = find_brain(scan, mask=mask, extraction=extraction, use_gpu=use_gpu, progress=part_of(progress, 0.0, 0.5))
     progress(0.5, "correcting the bias field")
-    corrected = scan.with_array(correct_bias(scan, brain))
+    zero = zero_of(scan, brain)
+    counted = scan.with_array(scan.array - np.float32(zero)) if zero else scan  # from the intensity of no signal
+    corrected = scan.with_array(correct_bias(counted, brain))
     progress(0.9, "resampling")
     brain_volume = scan.with_array(brain)
-    grid = model_grid(brain_volume, settings or GridSettings())
+    settings = settings or GridSettings()
+    grid = model_grid(brain_volume, settings)
     model_brain = mask_to_grid(brain_volume, grid)
     coarse = to_model_grid(corrected, grid)
-    marks = landmarks(coarse, model_brain, name=scan.name)
-    values = scaled(coarse, model_brain, marks)
-    gain = _gain(scan.array[brain], corrected.array[brain])
-    return Prepared(Volume(values, grid, scan.name), model_brain, scan, brain, source, tuple(gain * mark for mark in marks))
+    marks, places = landmarks(coarse, model_brain, name=scan.name, standard=settings.standard), settings.standard.places
+    values = scaled(coarse, model_brain, marks, places)
+    gain = _gain(counted.array[brain], corrected.array[brain])
+    marks = tuple(gain * mark + zero for mark in marks)
+    return Prepared(Volume(values, grid, scan.name), model_brain, scan, brain, source, marks, places=places)
 
 
 def _gain(values: Array, corrected: Array) -> float:

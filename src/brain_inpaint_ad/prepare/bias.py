@@ -18,6 +18,8 @@ from ..volume import Array, Volume
 WORK_SPACING_MM = 4.0  # a bias field varies over centimetres; 4 mm keeps N4 at one to three seconds
 ITERATIONS = (30, 30, 20)
 MOST_VOXELS = 300_000  # after shrinking; a brain of 4 mm with its margin has 40,000 to 110,000
+LEAST_SHIFT = 0.02  # below 0, of the way from the brain's 1st to its 99th percentile
+DARKEST = 0.15  # where a brain's 1st percentile lies above zero, in the same measure: 0.1 to 0.2 on T1
 _THREADS = 2
 _MARGIN_MM = 10.0  # as the brain-only training scans have
 
@@ -45,6 +47,27 @@ def correct_bias(scan: Volume, brain: Array) -> Array:
     corrected = np.zeros(scan.array.shape, dtype=np.float32)
     corrected[box] = np.where(brain[box], values / field, 0)
     return corrected
+
+
+def zero_of(scan: Volume, brain: Array) -> float:
+    """The intensity of `scan` that stands for no signal: 0, but for scans whose intensities were shifted below it.
+
+    N4 divides, so that it must know. Shifted as a whole: the background lies below 0, and is it. Shifted within the brain (a
+    z-score, 0 around it): as far below the darkest brain as in scans that were not. Both where it matters only, so that
+    ringing about 0 moves nothing.
+    """
+    low, high = np.percentile(scan.array[brain], (1, 99))
+    least = -LEAST_SHIFT * (high - low)
+    around = background(scan)
+    if around < least and around < low:
+        return around
+    return float(low - DARKEST * (high - low)) if low < least else 0.0
+
+
+def background(scan: Volume) -> float:
+    """The median of the scan's faces."""
+    faces = [np.take(scan.array, [0, -1], axis=axis).ravel() for axis in range(3)]
+    return float(np.median(np.concatenate(faces)))
 
 
 def shrink_factors(spacing: Sequence[float], size: Sequence[int]) -> list[int]:

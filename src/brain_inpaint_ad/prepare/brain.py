@@ -12,6 +12,7 @@ from ..errors import GeometryError, InputError, NoBrainError
 from ..io import to_image
 from ..progress import Progress, silent
 from ..volume import Array, Grid, Volume
+from .bias import background
 from .extraction import AUTO, extractor_of
 
 _LOG = logging.getLogger(__name__)
@@ -90,9 +91,8 @@ def _check_plausible(brain: Array, scan: Volume, source: str) -> None:
 
 
 def _signal(scan: Volume) -> Array:
-    """How far each voxel is from the background, which is the median of the scan's faces."""
-    faces = [np.take(scan.array, [0, -1], axis=axis).ravel() for axis in range(3)]
-    return np.asarray(np.abs(scan.array - np.median(np.concatenate(faces))))
+    """How far each voxel is from the background."""
+    return np.asarray(np.abs(scan.array - scan.array.dtype.type(background(scan))))
 
 
 def _structure(scan: Volume, brain: Array) -> float:

@@ -6,7 +6,8 @@ head give the same slices.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
@@ -14,6 +15,7 @@ from scipy.ndimage import gaussian_filter
 from ..errors import InputError
 from ..io import resample
 from ..volume import Array, Grid, Volume
+from .intensity import THREE, Standard
 
 _AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 _FWHM = 2.3548  # full width at half maximum of a Gaussian, in standard deviations
@@ -21,11 +23,22 @@ _FWHM = 2.3548  # full width at half maximum of a Gaussian, in standard deviatio
 
 @dataclass(frozen=True, kw_only=True)
 class GridSettings:
-    """128 rows × 96 columns of 2 mm are the papers' field of 256 × 192 mm."""
+    """128 rows × 96 columns of 2 mm are the papers' field of 256 × 192 mm.
+
+    standard: of the intensities that go with it.
+    """
 
     spacing_mm: float = 2.0
     rows: int = 128
     columns: int = 96
+    standard: Standard = THREE
+
+    def identity(self) -> dict[str, Any]:
+        """What tells prepared scans apart, as plain JSON; the usual standard is not named."""
+        content = asdict(self)
+        if self.standard == THREE:
+            del content["standard"]
+        return content
 
     @classmethod
     def at(cls, spacing_mm: float) -> GridSettings:

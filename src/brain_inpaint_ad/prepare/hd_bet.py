@@ -9,12 +9,12 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
 
 from ..errors import InputError, NoBrainError, SettingsError
+from ..files import temporary_folder
 from ..io import read_labels, write_volume
 from ..progress import Progress
 from ..volume import Array, Volume
@@ -33,8 +33,8 @@ def program() -> str:
 
 def extract(scan: Volume, *, use_gpu: bool, progress: Progress) -> Array:
     """Brain mask, bool of the scan's shape. The program ends with a cancel. Raises SettingsError or NoBrainError."""
-    with tempfile.TemporaryDirectory(prefix="brain-inpaint-ad-hd-bet-") as name:
-        folder = Path(name)
+    # A folder that goes, too, when the process is told to end while it is busy elsewhere: it holds a copy of the scan.
+    with temporary_folder() as folder:
         write_volume(scan, folder / "scan.nii.gz")  # a name that tells nothing of the patient
         # As HD-BET 2.0 names them; without mirrored copies, as it recommends for CPUs.
         options = ["--save_bet_mask", "--no_bet_image", *(() if use_gpu else ("--disable_tta",))]

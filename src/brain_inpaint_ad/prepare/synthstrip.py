@@ -33,7 +33,7 @@ def extract(scan: Volume, *, weights: Path, use_gpu: bool, progress: Progress) -
     """Brain mask, bool of the scan's shape. Raises WeightsError or NoBrainError."""
     import torch
 
-    network = load_network(weights).eval().to("cuda" if use_gpu else "cpu")
+    network = load_network(weights).eval()
     grid = conformed_grid(scan.grid)
     values = resample(scan.with_array((scan.array - scan.array.min()).astype(np.float32)), grid)
     top = float(np.percentile(values, 99))
@@ -41,8 +41,9 @@ def extract(scan: Volume, *, weights: Path, use_gpu: bool, progress: Progress) -
         raise NoBrainError(f"no brain was found in {scan.name}: it is dark nearly everywhere; give a mask with --mask.")
     head = np.ascontiguousarray(np.clip(values / top, 0, 1).transpose(2, 1, 0))  # as the network's axes: left first
     progress(0.0, "finding the brain (SynthStrip)")
+    device = torch.device("cuda" if use_gpu else "cpu")
     with full_memory_told(), torch.inference_mode():
-        answer = network(torch.from_numpy(head)[None, None].to(next(network.parameters()).device))
+        answer = network.to(device)(torch.from_numpy(head)[None, None].to(device))
     distance = np.ascontiguousarray(answer[0, 0].float().cpu().numpy().transpose(2, 1, 0))
     on_scan = resample(Volume(distance - FAR_MM, grid), scan.grid) + FAR_MM  # linear; FAR_MM where the field ends
     return _largest_filled(on_scan < BORDER_MM, scan.name)

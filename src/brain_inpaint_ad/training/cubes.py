@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +72,7 @@ class CubeSource:
 
     @property
     def _preparation(self) -> list[object]:
-        return [asdict(self.grid), PREPARATION, CUBE_VERSION, *([] if self.modality == "T1" else [self.modality])]
+        return [self.grid.identity(), PREPARATION, CUBE_VERSION, *([] if self.modality == "T1" else [self.modality])]
 
     def _brain(self, subject: Subject) -> tuple[Volume, Array]:
         image, brain = load_prepared(subject, self.cache, self.grid, modality=self.modality)

@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +149,7 @@ def load_prepared(subject: Subject, cache: Path, grid: GridSettings, *, modality
         return {"image": prepared.image.array.astype(np.float16), "brain": prepared.brain}
 
     others = [] if modality == "T1" else [modality]
-    arrays = kept(cache, subject.name, [*identity_of(subject), asdict(grid), *others], make)
+    arrays = kept(cache, subject.name, [*identity_of(subject), grid.identity(), *others], make)
     return arrays["image"], arrays["brain"]
 
 

@@ -13,6 +13,7 @@ from ..errors import SettingsError, WeightsError
 from ..heatmap.losses import MINMAX
 from ..heatmap.windows import WindowSettings
 from ..prepare import GridSettings
+from ..prepare.intensity import Standard
 from ..segmentation.select import SEGMENTATIONS
 
 _OF_A_SIZE = {"thresholds", "healthy_validation"}
@@ -42,7 +43,8 @@ class Card:
     training: data, licence, split, iterations, command; healthy_validation: figures on scans never trained on;
     sha256: of the safetensors file; other_windows: by side in mm, further sizes this very network was trained for, each with
     `thresholds` and `healthy_validation`, as those beside them are of window_mm; segmentation: the one that suits its heat
-    best, one of segmentation.select.SEGMENTATIONS, taken where none is asked for.
+    best, one of segmentation.select.SEGMENTATIONS, taken where none is asked for; intensity: percentiles and targets that were
+    learned on the training set (prepare.intensity.Standard), empty for the usual three.
     """
 
     name: str
@@ -65,11 +67,13 @@ class Card:
     network: dict[str, Any] = field(default_factory=dict)
     other_windows: dict[str, dict[str, Any]] = field(default_factory=dict)
     segmentation: str = SEGMENTATIONS[0]
+    intensity: dict[str, list[float]] = field(default_factory=dict)
 
     @property
     def grid(self) -> GridSettings:
         """The grid scans must be prepared on."""
-        return GridSettings(spacing_mm=self.spacing_mm, rows=self.rows, columns=self.columns)
+        standard = Standard(**{name: tuple(marks) for name, marks in self.intensity.items()})
+        return GridSettings(spacing_mm=self.spacing_mm, rows=self.rows, columns=self.columns, standard=standard)
 
     @property
     def sizes_mm(self) -> list[float]:
@@ -120,6 +124,12 @@ def read_card(path: Path) -> Card:
         raise WeightsError(f"{path} is no model card of this version (differing: {', '.join(odd)}); update the model.")
     card = Card(**content)
     _check_windows(card, path)
+    try:
+        _ = card.grid
+    except (SettingsError, TypeError, AttributeError) as error:
+        raise WeightsError(
+            f"{path} describes its intensities in a way this version does not know; update the model."
+        ) from error
     if card.segmentation not in SEGMENTATIONS:
         raise WeightsError(f"{path} asks for the segmentation {card.segmentation!r}; update the program.")
     if card.method not in METHODS or card.minmax not in MINMAX:

@@ -1,5 +1,6 @@
 """From a scan to the model grid and back: geometry, brain, intensity."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -245,7 +246,9 @@ def test_landmarks_that_are_none_are_refused(odd):
 
 def test_the_usual_standard_leaves_what_prepared_scans_are_kept_under_as_it_was():
     assert GridSettings().identity() == {"spacing_mm": 2.0, "rows": 128, "columns": 96}
-    assert GridSettings(standard=learn_standard(scanners())).identity() != GridSettings().identity()
+    learned = GridSettings(standard=learn_standard(scanners())).identity()
+    assert learned != GridSettings().identity()
+    assert json.loads(json.dumps(learned)) == learned  # or nothing that is kept would be found again
 
 
 @pytest.fixture(scope="module")
@@ -275,6 +278,16 @@ def test_intensities_shifted_below_zero_are_prepared_as_those_that_were_not(shif
     assert np.abs(usual.image.array - other.image.array)[same].mean() < (1e-4 if exact else 0.02)
     back = other.in_scan_units(other.image.array)
     assert abs(np.median(back[same]) - np.median(moved[brain])) < 0.1 * moved[brain].std()
+
+
+@pytest.mark.parametrize("fill", [-1000.0, -32768.0])
+def test_a_fill_value_around_the_brain_is_no_intensity(fill, a_brain_only_scan):
+    scan, brain, usual = a_brain_only_scan
+    filled = scan.with_array(np.where(brain, scan.array, np.float32(fill)))
+    assert zero_of(filled, brain) == 0
+    other = prepare(filled, settings=COARSE, mask=scan.with_array(brain.astype(np.uint8)))
+    same = usual.brain & other.brain
+    assert np.abs(usual.image.array - other.image.array)[same].mean() < 0.01
 
 
 def test_a_card_with_learned_landmarks_prepares_by_them_and_its_results_are_read_again(tmp_path):

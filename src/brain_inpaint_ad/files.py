@@ -79,8 +79,11 @@ def temporary_folder() -> Iterator[Path]:
             place = Path(tempfile.gettempdir())
             for left in place.glob(f"{_TEMPORARY}*/{_HELD}"):
                 _discard_unless_held(left)
-            folder = held.enter_context(_noted(Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=place))))
-            held.enter_context(FileLock(folder / _HELD, timeout=0))
+            begun = Path(tempfile.mkdtemp(prefix=_IN_WORK, dir=place))  # a name that nobody sweeps away before it is locked
+            lock = FileLock(begun / _HELD, timeout=0)
+            lock.acquire()
+            held.callback(lock.release)
+            folder = held.enter_context(_noted(begun.rename(place / begun.name.replace(_IN_WORK, _TEMPORARY, 1))))
         except OSError as error:
             raise OutputError(
                 f"no temporary folder could be made ({error.strerror or error}); make room for temporary files."

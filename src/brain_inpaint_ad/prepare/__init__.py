@@ -17,7 +17,9 @@ from .intensity import THREE, landmarks, scaled, unscaled
 
 __all__ = ["PREPARATION", "GridSettings", "Prepared", "prepare"]
 
-PREPARATION = 2  # goes up whenever the same scan would be prepared otherwise: caches and kept results of before do not count
+# Goes up whenever ordinary scans would be prepared otherwise: caches and kept results of before do not count. It did not when
+# shifted intensities came to be corrected from their zero: all others are prepared as before.
+PREPARATION = 2
 
 
 @dataclass(frozen=True, slots=True)

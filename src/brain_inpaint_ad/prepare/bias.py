@@ -19,6 +19,7 @@ WORK_SPACING_MM = 4.0  # a bias field varies over centimetres; 4 mm keeps N4 at 
 ITERATIONS = (30, 30, 20)
 MOST_VOXELS = 300_000  # after shrinking; a brain of 4 mm with its margin has 40,000 to 110,000
 LEAST_SHIFT = 0.02  # below 0, of the way from the brain's 1st to its 99th percentile
+MOST_BELOW = 1.0  # the background, in the same measure; further below it is a fill value (−1000, −32768) and no intensity
 DARKEST = 0.15  # where a brain's 1st percentile lies above zero, in the same measure: 0.1 to 0.2 on T1
 _THREADS = 2
 _MARGIN_MM = 10.0  # as the brain-only training scans have
@@ -59,7 +60,7 @@ def zero_of(scan: Volume, brain: Array) -> float:
     low, high = np.percentile(scan.array[brain], (1, 99))
     least = -LEAST_SHIFT * (high - low)
     around = background(scan)
-    if around < least and around < low:
+    if around < least and low - MOST_BELOW * (high - low) <= around < low:
         return around
     return float(low - DARKEST * (high - low)) if low < least else 0.0
 

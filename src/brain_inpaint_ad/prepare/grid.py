@@ -38,6 +38,8 @@ class GridSettings:
         content = asdict(self)
         if self.standard == THREE:
             del content["standard"]
+        else:
+            content["standard"] = {name: list(marks) for name, marks in content["standard"].items()}
         return content
 
     @classmethod

@@ -119,7 +119,7 @@ def save_model(network: nn.Module, path: Path, make_card: Callable[[str], Card])
 
 def _halved(value: Tensor) -> Tensor:
     """Values beyond 65,504 (variances that BatchNorm keeps of dense layers) stay as they are."""
-    if not value.is_floating_point() or value.abs().max() > torch.finfo(torch.half).max:
+    if not value.is_floating_point() or (value.abs() > torch.finfo(torch.half).max).any():
         return value
     return value.half()
 

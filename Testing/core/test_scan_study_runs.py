@@ -114,6 +114,20 @@ def test_scans_the_card_was_calibrated_on_are_judged_by_each_other_and_strangers
     assert {(row["recall"], row["specificity"]) for row in record["operations"]} == {(0.0, 1.0)}
 
 
+def test_healthy_scans_of_others_that_set_the_cards_norm_are_left_out_and_named(study, a_healthy_folder, tmp_path, caplog):
+    assert study("--calibrate").code == 0
+    own = make_folder(tmp_path / "mine", a_healthy_folder, {"m0": "train", "m1": "train", "m2": "validation"})
+    other = make_folder(tmp_path / "other", a_healthy_folder, {"s2": "validation", "x": "validation"})
+    answer = study("--against", f"ixi={other}", data=own, kinds=["dark lesion"])
+    assert answer.code == 0, answer.err
+    assert "stored in the model's card" in answer.out
+    assert "Left out: s2, healthy of ixi (the model's card was calibrated on it)." in answer.out
+    assert "s2 (healthy of ixi) was left out" in caplog.text
+    record = json.loads((tmp_path / "out" / "rows.json").read_text())
+    assert [trial["scan"] for trial in record["trials"] if trial["kind"] == "healthy of ixi"] == ["x"]
+    assert record["left_out"] == ["s2, healthy of ixi (the model's card was calibrated on it)"]
+
+
 def test_a_patient_that_cannot_be_judged_is_left_out_and_named_and_ends_nothing(study, a_healthy_folder, tmp_path, caplog):
     brats = tmp_path / "brats"
     for number, content in enumerate((a_healthy_folder / "a1_brain.nii.gz", None)):

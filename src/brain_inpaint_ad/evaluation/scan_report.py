@@ -37,7 +37,9 @@ DOMAINS = (
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """What was measured, and what it is judged by. measured_here: the norms were made of these very clean scans."""
+    """What was measured, and what it is judged by. measured_here: the norms were made of these very clean scans; left_out:
+    scans that were not judged at all, and why.
+    """
 
     trials: Sequence[Trial]
     norms: Norms
@@ -45,6 +47,7 @@ class Study:
     detector: WholeScanDetector
     split: str
     command: str
+    left_out: Sequence[str] = ()
 
     @property
     def norm_in_words(self) -> str:
@@ -162,8 +165,8 @@ def _text(study: Study) -> str:
             parts.append(f"### {table.title}\n{table.note}\n\n{table.markdown().rstrip()}")
     if any(trial.kind.startswith(WITH_INTENSITIES) for trial in study.trials):
         parts.append(DOMAINS)
-    if refused := left_out(study.trials):
-        parts.append(refused.rstrip())
+    if missing := "".join(f"Left out: {text}.\n" for text in study.left_out) + left_out(study.trials):
+        parts.append(missing.rstrip())
     return "\n\n".join(parts) + "\n"
 
 
@@ -191,6 +194,7 @@ def _record(study: Study) -> dict[str, Any]:
         "norm": norms.norm.to_json(),
         "norm_from": "these scans, each judged by the others" if study.measured_here else "the model's card",
         "operations": operations,
+        "left_out": list(study.left_out),
         "trials": as_rows(study.trials),
     }
 

@@ -212,6 +212,18 @@ def test_patients_are_held_against_the_healthy_of_their_own_data_set_by_type_of_
     assert lines["brats"] == ["1", "4 clean", "0.75", "0.50 (0.20)", "0.80", "0.00", "1.00"]
 
 
+def test_both_tables_hold_patients_against_the_same_healthy_scans():
+    trials = [a_trial(f"s{n}", CLEAN, 1.0 + n) for n in range(4)] + [a_trial("s0", LESIONS[0], 2.5)]
+    trials += [a_trial(f"h{n}", f"{OF_HEALTHY}nfbs", 5.0 + n) for n in range(2)]
+    trials += [a_trial("p0", "nfbs", 5.5), a_trial("p1", "nfbs", 4.6), a_trial("b", "brats", 3.5)]
+    norms = Norms(ScanNorm((1.0,), 6.0, QUALITY))
+    first = {line[0]: line[2] for line in table_of(trials, norms).lines}
+    second = {line[0]: line[3] for line in operations_table(groups_of(trials), norms).lines}
+    assert first["nfbs"] == second["nfbs"] == "0.25"
+    assert first["brats"] == second["brats"] == "0.75"
+    assert first[f"{OF_HEALTHY}nfbs"] == "1.00"  # the change of scanner: against the clean scans
+
+
 def test_only_lesions_that_the_middle_slices_show_are_in_the_comparison_with_slices():
     trials = [a_trial(f"s{n}", CLEAN, 1.0 + n, **{SLICES: 1.0}) for n in range(2)]
     trials += [a_trial("s0", LESIONS[0], 5.0, **{SLICES: 1.0, IN_MIDDLE: 0.9})]

@@ -137,6 +137,15 @@ class Group:
         return len(self.abnormal) / (len(self.abnormal) + len(self.healthy))
 
 
+def held_against(trials: Sequence[Trial], kind: str) -> tuple[list[Trial], str]:
+    """The healthy scans that scans of a kind are held against, and what these are called: of their own data set where it has
+    any, else all clean ones.
+    """
+    own = f"{OF_HEALTHY}{kind}"
+    healthy = judged(trials, [own])
+    return (healthy, own) if healthy else (judged(trials, [CLEAN]), CLEAN)
+
+
 def groups_of(trials: Sequence[Trial]) -> list[Group]:
     """All lesions, lesions by kind and by kind and size, faults by kind, patients by data set and by type of lesion.
 
@@ -156,8 +165,7 @@ def groups_of(trials: Sequence[Trial]) -> list[Group]:
         parts.setdefault(trial.kind, []).append(trial)
     groups = [Group(name, members, clean) for name, members in parts.items()]
     for name in dict.fromkeys(brought):
-        mine, healthy = judged(trials, [name]), judged(trials, [f"{OF_HEALTHY}{name}"])
-        held = (healthy, f"{OF_HEALTHY}{name}") if healthy else (clean, CLEAN)
+        mine, held = judged(trials, [name]), held_against(trials, name)
         groups.append(Group(name, mine, *held))
         for kind in dict.fromkeys(kind for trial in mine for kind in trial.types):
             groups.append(Group(f"{name}: {kind}", [trial for trial in mine if kind in trial.types], *held))

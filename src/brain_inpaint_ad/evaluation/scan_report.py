@@ -15,7 +15,7 @@ from ..detectors.whole_scan import WholeScanDetector
 from ..files import write_atomically
 from ..hardware import describe
 from .scan_figures import draw_examples, draw_roc, draw_scores
-from .scan_metrics import Group, Norms, auroc, groups_of, judged, name_of, operate
+from .scan_metrics import Group, Norms, auroc, groups_of, held_against, judged, name_of, operate
 from .scan_trials import CLEAN, IN_MIDDLE, LESIONS, SLICES, SPOILT, WITH_INTENSITIES, Trial, as_rows
 from .tables import Table
 
@@ -66,17 +66,17 @@ class Study:
 
 
 def table_of(trials: Sequence[Trial], norms: Norms) -> Table:
-    """A line per kind and size: AUROC against the clean scans, how many are abnormal, what is said of the quality."""
+    """A line per kind and size: AUROC against healthy scans, how many are abnormal, what is said of the quality."""
     contenders = {name: title for name, title in CONTENDERS.items() if any(name in trial.measures for trial in trials)}
-    clean = judged(trials, [CLEAN])
     lines = []
     for kind, size_ml in dict.fromkeys((trial.kind, trial.size_ml) for trial in trials):
         mine = [trial for trial in trials if (trial.kind, trial.size_ml) == (kind, size_ml)]
         there = [trial for trial in mine if not trial.refused]
         cells = ["–"] * (len(contenders) + 1)
-        if kind != CLEAN and clean and there:
-            pairs = [([t.measures[name] for t in clean], [t.measures[name] for t in there]) for name in contenders]
-            pairs.append(([norms.doubt(t) for t in clean], [norms.doubt(t) for t in there]))
+        healthy, _ = held_against(trials, kind)
+        if kind != CLEAN and healthy and there:
+            pairs = [([t.measures[name] for t in healthy], [t.measures[name] for t in there]) for name in contenders]
+            pairs.append(([norms.doubt(t) for t in healthy], [norms.doubt(t) for t in there]))
             cells = [f"{auroc(*pair):.2f}" for pair in pairs]
         said = Counter(norms.said(trial) for trial in mine)
         fine = said.pop(OK, 0)
@@ -84,8 +84,9 @@ def table_of(trials: Sequence[Trial], norms: Norms) -> Table:
         abnormal = f"{sum(norms.abnormal(trial) for trial in there)}/{len(there)}"
         lines.append([name_of(kind, size_ml), str(len(mine)), *cells, abnormal, f"{len(mine) - fine}/{len(mine)}", most])
     note = (
-        "AUROC of each kind against all clean scans, by the score and its parts, by baselines on the same scans, and "
-        "by the measure of doubt in the quality. Refused scans count as doubted and are in no AUROC."
+        "AUROC of each kind against all clean scans, of patients against the healthy ones of their own data set where it has "
+        "any: by the score and its parts, by baselines on the same scans, and by the measure of doubt in the quality. Refused "
+        "scans count as doubted and are in no AUROC."
     )
     head = ["kind", "scans", *contenders.values(), "doubt in quality", "abnormal", "doubted", "as"]
     return Table("Scan scores", note, head, lines)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 import brain_inpaint_ad as ad
 from brain_inpaint_ad.detectors.quality import MEANING, QualityNorm
 from brain_inpaint_ad.detectors.whole_scan import ScanNorm
+from brain_inpaint_ad.errors import InputError
 from brain_inpaint_ad.evaluation.corruptions import CORRUPTIONS, misplaced
 from brain_inpaint_ad.evaluation.implants import KINDS, Lesion, implant
 from brain_inpaint_ad.evaluation.middle_slices import MIDDLE_MM, middle_of, share_in_middle, slices_score
@@ -136,6 +137,18 @@ def test_nobody_is_judged_by_a_threshold_of_their_own():
     assert found.specificity < 1
     assert norms.of(trials[0]) == norm_of([trial for trial in trials if trial.scan != "a"])
     assert norms.of(a_trial("a stranger", "brats", 1.0)) == norm_of(trials)
+
+
+def test_no_norm_is_made_where_a_scan_would_be_judged_by_itself():
+    clean = [a_trial(f"s{n}", CLEAN, 1.0 + n) for n in range(4)]
+    struck = [a_trial(f"s{n}", LESIONS[0], 5.0 + n) for n in range(2)]
+    refused = Trial("s1", LESIONS[0], 2.0, {}, "no brain was found")
+    for trials in (clean[:2] + struck, clean + struck[:1], [*clean, struck[0], refused]):
+        with pytest.raises(InputError, match="judged by the others"):
+            own_norms(trials)
+    assert set(own_norms(clean[:3] + struck).without) == {"s0", "s1", "s2"}
+    lost = [Trial("s1", CLEAN, None, {}, "no brain was found") if trial.scan == "s1" else trial for trial in clean]
+    assert own_norms(lost + struck).of(struck[1]) == norm_of(lost + struck[:1])
 
 
 def test_table_and_picture_have_a_place_for_every_kind_and_refused_scans_are_counted():

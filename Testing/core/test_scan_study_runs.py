@@ -37,7 +37,7 @@ def make_folder(folder, a_healthy_folder, splits):
 
 @pytest.fixture(scope="module")
 def a_data_folder(a_healthy_folder, tmp_path_factory):
-    splits = {"s0": "train", "s1": "train", "s2": "validation", "s3": "validation"}
+    splits = {"s0": "train", "s1": "train", "s2": "validation", "s3": "validation", "s4": "validation"}
     return make_folder(tmp_path_factory.mktemp("data") / "ixi", a_healthy_folder, splits)
 
 
@@ -77,11 +77,11 @@ def test_one_command_gives_tables_rows_and_pictures_and_calibrates_the_card(stud
     record = json.loads((tmp_path / "out" / "rows.json").read_text())
     found = [(trial["kind"], trial["size_ml"]) for trial in record["trials"]]
     lesions = [("dark lesion", size_ml) for size_ml in SIZES_ML]
-    assert found == [(CLEAN, None)] * 2 + 2 * [*lesions, (KINDS[1], None)]
+    assert found == [(CLEAN, None)] * 3 + 2 * [*lesions, (KINDS[1], None)]
     card = json.loads(a_model.with_suffix(".json").read_text())["healthy_validation"]["whole_scan"]
     clean = sorted(trial["measures"]["score"] for trial in record["trials"] if trial["kind"] == CLEAN)
     assert card["scores"] == pytest.approx(clean)
-    assert card["scans"] == ["s2", "s3"]
+    assert card["scans"] == ["s2", "s3", "s4"]
     groups = ["all lesions", "dark lesion", *(f"dark lesion, {size_ml:g} ml" for size_ml in SIZES_ML), KINDS[1]]
     assert [row["kind"] for row in record["operations"]] == groups
     for row in record["operations"]:
@@ -100,7 +100,7 @@ def test_scans_the_card_was_calibrated_on_are_judged_by_each_other_and_strangers
     card["healthy_validation"]["whole_scan"]["abnormal_from"] = 1e9  # what no scan here would give
     path.write_text(json.dumps(card))
     again = study()
-    assert "come from these 2 clean scans" in again.out
+    assert "come from these 3 clean scans" in again.out
     assert "1e+09" not in again.out
     assert json.loads(path.read_text()) == card
     own = make_folder(
@@ -108,7 +108,10 @@ def test_scans_the_card_was_calibrated_on_are_judged_by_each_other_and_strangers
     )
     mine = study(data=own)
     assert mine.code == 0, mine.err
-    assert "stored in the model's card, from 2 other healthy scans" in mine.out
+    assert "stored in the model's card, from 3 other healthy scans" in mine.out
+    too_few = study("--calibrate", data=own)
+    assert too_few.code == 1
+    assert "holds 2 healthy scans of the split 'validation'" in too_few.err
     record = json.loads((tmp_path / "out" / "rows.json").read_text())
     assert record["norm"] == {key: card["healthy_validation"]["whole_scan"][key] for key in record["norm"]}
     assert {(row["recall"], row["specificity"]) for row in record["operations"]} == {(0.0, 1.0)}

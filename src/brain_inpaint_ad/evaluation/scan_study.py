@@ -21,7 +21,7 @@ from ..weights.store import write_card
 from .corruptions import check_torchio
 from .datasets import DATASETS, Case, modality_of
 from .healthy import HealthyFolder
-from .scan_metrics import Norms, judged, own_norms
+from .scan_metrics import LEAST_SCANS, Norms, judged, own_norms
 from .scan_report import Study, write_study
 from .scan_trials import CLEAN, LESIONS, OF_HEALTHY, SPOILT, Judge, run_trials
 from .store import Store
@@ -68,6 +68,11 @@ def study(
     _check_unseen(detector.card, [*healthy, *(case for cases in others.values() for case in cases)])
     stored = set(detector.card.healthy_validation.get(WHOLE_SCAN, {}).get("scans", ()))
     measured_here = calibrate or not stored.isdisjoint(case.name for case in healthy)
+    if measured_here and len(healthy) < LEAST_SCANS:
+        raise InputError(
+            f"{data} holds {len(healthy)} healthy scans of the split {split!r}; each is judged by the others, which takes "
+            f"{LEAST_SCANS} or more."
+        )
     left_out = [] if measured_here else _without_norms_own(others, stored)
     slices = None if slices_model is None else _slices_of(slices_model, detector, device)
     if slices is not None:

@@ -13,12 +13,24 @@ from brain_inpaint_ad.detectors.quality import MEANING, QualityNorm
 from brain_inpaint_ad.detectors.whole_scan import ScanNorm
 from brain_inpaint_ad.errors import InputError
 from brain_inpaint_ad.evaluation.corruptions import CORRUPTIONS, misplaced
+from brain_inpaint_ad.evaluation.datasets import Case
 from brain_inpaint_ad.evaluation.implants import KINDS, Lesion, implant
 from brain_inpaint_ad.evaluation.middle_slices import MIDDLE_MM, middle_of, share_in_middle, slices_score
 from brain_inpaint_ad.evaluation.scan_figures import draw_examples, draw_roc, draw_scores
 from brain_inpaint_ad.evaluation.scan_metrics import Norms, auroc, groups_of, norm_of, operate, own_norms, roc, youden
 from brain_inpaint_ad.evaluation.scan_report import operations_table, slices_table, table_of
-from brain_inpaint_ad.evaluation.scan_trials import CLEAN, IN_MIDDLE, LESIONS, MEASURES, OF_HEALTHY, SLICES, Trial, matched
+from brain_inpaint_ad.evaluation.scan_trials import (
+    CLEAN,
+    IN_MIDDLE,
+    LESIONS,
+    MEASURES,
+    OF_HEALTHY,
+    SLICES,
+    Judge,
+    Trial,
+    matched,
+)
+from brain_inpaint_ad.evaluation.store import Store
 from brain_inpaint_ad.prepare import GridSettings, prepare
 
 QUALITY = QualityNorm(dict.fromkeys(MEANING, -1.0), dict.fromkeys(MEANING, 0.1))
@@ -87,6 +99,36 @@ def test_a_lost_registration_lands_centimetres_beside():
     wrong = misplaced(sitk.Transform(3, sitk.sitkIdentity), np.random.default_rng(1))
     away = [np.linalg.norm(np.array(wrong.TransformPoint(point.tolist())) - point) for point in points]
     assert 5 < np.median(away) < 60
+
+
+@pytest.mark.parametrize("fault", [Lesion("dark", 20.0), Lesion("bright", 20.0), "noise"])
+def test_faults_are_shares_of_the_signal_where_intensities_are_shifted(fault, a_scan, tmp_path, monkeypatch):
+    """The same fault in a scan and in its z-score: preparation shows the same."""
+    if fault == "noise":
+        pytest.importorskip("torchio")
+    scan, brain = a_scan
+    values = scan.array[brain]
+    shifted = np.where(brain, (scan.array - values.mean()) / values.std(), 0).astype(np.float32)
+    seen = []
+
+    def look(self, prepared, **_):
+        seen.append(prepared.image.array[prepared.brain])
+        return {"view": np.zeros((2, 4, 4))}
+
+    monkeypatch.setattr(Judge, "_measures", look)
+    monkeypatch.setattr("brain_inpaint_ad.prepare.bias.ITERATIONS", (1, 1, 1))
+    monkeypatch.setattr("brain_inpaint_ad.evaluation.scan_trials.brain_as", lambda modality, scan: brain)
+    card = SimpleNamespace(modality="T1", grid=GridSettings(spacing_mm=4.0, rows=64, columns=48), sha256="")
+    judge = Judge(SimpleNamespace(card=card, dtype=""), SimpleNamespace(sha256=""), Store(tmp_path / "cache"))
+    for name, array in (("plain", scan.array), ("shifted", shifted)):
+        path = tmp_path / name / "scan.nii.gz"
+        path.parent.mkdir()
+        ad.write_volume(scan.with_array(array), path)
+        case = Case("scan", path, None)
+        trial = judge.spoilt(case, fault) if fault == "noise" else judge.with_lesion(case, fault)
+        assert not trial.refused
+    assert np.abs(seen[0] - seen[1]).mean() < 0.03
+    assert np.corrcoef(*seen)[0, 1] > 0.98
 
 
 @settings(deadline=None)

@@ -6,6 +6,7 @@ import shutil
 import pytest
 from ct_files import make_ct_ich
 
+from brain_inpaint_ad.evaluation.datasets import SHARES, split_of
 from brain_inpaint_ad.evaluation.scan_trials import CLEAN, IN_MIDDLE, MEASURES, SLICES
 from brain_inpaint_ad.nets.volume_gan import VolumeGanSettings
 from brain_inpaint_ad.training.volume_fanogan import train
@@ -129,6 +130,21 @@ def test_healthy_scans_of_others_that_set_the_cards_norm_are_left_out_and_named(
     record = json.loads((tmp_path / "out" / "rows.json").read_text())
     assert [trial["scan"] for trial in record["trials"] if trial["kind"] == "healthy of ixi"] == ["x"]
     assert record["left_out"] == ["s2, healthy of ixi (the model's card was calibrated on it)"]
+
+
+def test_ixi_as_downloaded_needs_no_table(study, a_healthy_folder, tmp_path):
+    left = {"train": 2, "validation": 3}
+    for number in range(100):
+        person = f"IXI{number:03d}"
+        split = split_of(person, SHARES)
+        if left.get(split, 0) > 0:
+            left[split] -= 1
+            source = a_healthy_folder / f"{'abc'[number % 3]}{number % 3 + 1}_brain.nii.gz"
+            (tmp_path / "ixi").mkdir(exist_ok=True)
+            shutil.copy(source, tmp_path / "ixi" / f"{person}-Guys-{number:04d}-T1.nii.gz")
+    answer = study("--calibrate", data=tmp_path / "ixi", kinds=["dark lesion"])
+    assert answer.code == 0, answer.err
+    assert "come from these 3 clean scans" in answer.out
 
 
 def test_a_patient_that_cannot_be_judged_is_left_out_and_named_and_ends_nothing(study, a_healthy_folder, tmp_path, caplog):

@@ -145,7 +145,7 @@ def _without_norms_own(others: dict[str, list[Case]], stored: Collection[str]) -
 
 def _folder(dataset: str, data: Path, store: Store, card: Card) -> HealthyFolder:
     """Whose train split makes the baselines' group."""
-    if dataset == "ixi":
+    if dataset == "ixi" and (data / "subjects.csv").is_file():
         folder = data / "brain" if (data / "brain").is_dir() else data  # beside it, ours has whole heads of the same names
         return HealthyFolder(folder, store, card.grid, modality=card.modality)
     listed = tuple(Subject(case.name, case.scan, "train") for case in _healthy(dataset, data, "train"))

@@ -139,7 +139,7 @@ def test_ixi_as_downloaded_needs_no_table(study, a_healthy_folder, tmp_path):
         split = split_of(person, SHARES)
         if left.get(split, 0) > 0:
             left[split] -= 1
-            source = a_healthy_folder / f"{'abc'[number % 3]}{number % 3 + 1}_brain.nii.gz"
+            source = a_healthy_folder / f"{('a1', 'b2', 'c3')[left[split]]}_brain.nii.gz"
             (tmp_path / "ixi").mkdir(exist_ok=True)
             shutil.copy(source, tmp_path / "ixi" / f"{person}-Guys-{number:04d}-T1.nii.gz")
     answer = study("--calibrate", data=tmp_path / "ixi", kinds=["dark lesion"])

@@ -11,13 +11,26 @@ from hypothesis import strategies as st
 import brain_inpaint_ad as ad
 from brain_inpaint_ad.detectors.quality import MEANING, QualityNorm
 from brain_inpaint_ad.detectors.whole_scan import ScanNorm
+from brain_inpaint_ad.errors import InputError
 from brain_inpaint_ad.evaluation.corruptions import CORRUPTIONS, misplaced
+from brain_inpaint_ad.evaluation.datasets import Case
 from brain_inpaint_ad.evaluation.implants import KINDS, Lesion, implant
 from brain_inpaint_ad.evaluation.middle_slices import MIDDLE_MM, middle_of, share_in_middle, slices_score
 from brain_inpaint_ad.evaluation.scan_figures import draw_examples, draw_roc, draw_scores
 from brain_inpaint_ad.evaluation.scan_metrics import Norms, auroc, groups_of, norm_of, operate, own_norms, roc, youden
 from brain_inpaint_ad.evaluation.scan_report import operations_table, slices_table, table_of
-from brain_inpaint_ad.evaluation.scan_trials import CLEAN, IN_MIDDLE, LESIONS, MEASURES, OF_HEALTHY, SLICES, Trial, matched
+from brain_inpaint_ad.evaluation.scan_trials import (
+    CLEAN,
+    IN_MIDDLE,
+    LESIONS,
+    MEASURES,
+    OF_HEALTHY,
+    SLICES,
+    Judge,
+    Trial,
+    matched,
+)
+from brain_inpaint_ad.evaluation.store import Store
 from brain_inpaint_ad.prepare import GridSettings, prepare
 
 QUALITY = QualityNorm(dict.fromkeys(MEANING, -1.0), dict.fromkeys(MEANING, 0.1))
@@ -88,6 +101,36 @@ def test_a_lost_registration_lands_centimetres_beside():
     assert 5 < np.median(away) < 60
 
 
+@pytest.mark.parametrize("fault", [Lesion("dark", 20.0), Lesion("bright", 20.0), "noise"])
+def test_faults_are_shares_of_the_signal_where_intensities_are_shifted(fault, a_scan, tmp_path, monkeypatch):
+    """The same fault in a scan and in its z-score: preparation shows the same."""
+    if fault == "noise":
+        pytest.importorskip("torchio")
+    scan, brain = a_scan
+    values = scan.array[brain]
+    shifted = np.where(brain, (scan.array - values.mean()) / values.std(), 0).astype(np.float32)
+    seen = []
+
+    def look(self, prepared, **_):
+        seen.append(prepared.image.array[prepared.brain])
+        return {"view": np.zeros((2, 4, 4))}
+
+    monkeypatch.setattr(Judge, "_measures", look)
+    monkeypatch.setattr("brain_inpaint_ad.prepare.bias.ITERATIONS", (1, 1, 1))
+    monkeypatch.setattr("brain_inpaint_ad.evaluation.scan_trials.brain_as", lambda modality, scan: brain)
+    card = SimpleNamespace(modality="T1", grid=GridSettings(spacing_mm=4.0, rows=64, columns=48), sha256="")
+    judge = Judge(SimpleNamespace(card=card, dtype=""), SimpleNamespace(sha256=""), Store(tmp_path / "cache"))
+    for name, array in (("plain", scan.array), ("shifted", shifted)):
+        path = tmp_path / name / "scan.nii.gz"
+        path.parent.mkdir()
+        ad.write_volume(scan.with_array(array), path)
+        case = Case("scan", path, None)
+        trial = judge.spoilt(case, fault) if fault == "noise" else judge.with_lesion(case, fault)
+        assert not trial.refused
+    assert np.abs(seen[0] - seen[1]).mean() < 0.03
+    assert np.corrcoef(*seen)[0, 1] > 0.98
+
+
 @settings(deadline=None)
 @given(scores, scores)
 def test_auroc_is_that_of_scikit_learn(clean, other):
@@ -136,6 +179,18 @@ def test_nobody_is_judged_by_a_threshold_of_their_own():
     assert found.specificity < 1
     assert norms.of(trials[0]) == norm_of([trial for trial in trials if trial.scan != "a"])
     assert norms.of(a_trial("a stranger", "brats", 1.0)) == norm_of(trials)
+
+
+def test_no_norm_is_made_where_a_scan_would_be_judged_by_itself():
+    clean = [a_trial(f"s{n}", CLEAN, 1.0 + n) for n in range(4)]
+    struck = [a_trial(f"s{n}", LESIONS[0], 5.0 + n) for n in range(2)]
+    refused = Trial("s1", LESIONS[0], 2.0, {}, "no brain was found")
+    for trials in (clean[:2] + struck, clean + struck[:1], [*clean, struck[0], refused]):
+        with pytest.raises(InputError, match="judged by the others"):
+            own_norms(trials)
+    assert set(own_norms(clean[:3] + struck).without) == {"s0", "s1", "s2"}
+    lost = [Trial("s1", CLEAN, None, {}, "no brain was found") if trial.scan == "s1" else trial for trial in clean]
+    assert own_norms(lost + struck).of(struck[1]) == norm_of(lost + struck[:1])
 
 
 def test_table_and_picture_have_a_place_for_every_kind_and_refused_scans_are_counted():
@@ -210,6 +265,18 @@ def test_patients_are_held_against_the_healthy_of_their_own_data_set_by_type_of_
     lines = {line[0]: line[1:] for line in operations_table(list(groups.values()), Norms(ScanNorm((1.0,), 6.0, QUALITY))).lines}
     assert lines["ct-ich"] == ["2", "2 healthy of ct-ich", "0.75", "0.83 (0.50)", "0.50", "0.50", "0.50"]
     assert lines["brats"] == ["1", "4 clean", "0.75", "0.50 (0.20)", "0.80", "0.00", "1.00"]
+
+
+def test_both_tables_hold_patients_against_the_same_healthy_scans():
+    trials = [a_trial(f"s{n}", CLEAN, 1.0 + n) for n in range(4)] + [a_trial("s0", LESIONS[0], 2.5)]
+    trials += [a_trial(f"h{n}", f"{OF_HEALTHY}nfbs", 5.0 + n) for n in range(2)]
+    trials += [a_trial("p0", "nfbs", 5.5), a_trial("p1", "nfbs", 4.6), a_trial("b", "brats", 3.5)]
+    norms = Norms(ScanNorm((1.0,), 6.0, QUALITY))
+    first = {line[0]: line[2] for line in table_of(trials, norms).lines}
+    second = {line[0]: line[3] for line in operations_table(groups_of(trials), norms).lines}
+    assert first["nfbs"] == second["nfbs"] == "0.25"
+    assert first["brats"] == second["brats"] == "0.75"
+    assert first[f"{OF_HEALTHY}nfbs"] == "1.00"  # the change of scanner: against the clean scans
 
 
 def test_only_lesions_that_the_middle_slices_show_are_in_the_comparison_with_slices():

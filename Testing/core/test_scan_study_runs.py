@@ -6,6 +6,7 @@ import shutil
 import pytest
 from ct_files import make_ct_ich
 
+from brain_inpaint_ad.evaluation.datasets import SHARES, split_of
 from brain_inpaint_ad.evaluation.scan_trials import CLEAN, IN_MIDDLE, MEASURES, SLICES
 from brain_inpaint_ad.nets.volume_gan import VolumeGanSettings
 from brain_inpaint_ad.training.volume_fanogan import train
@@ -37,7 +38,7 @@ def make_folder(folder, a_healthy_folder, splits):
 
 @pytest.fixture(scope="module")
 def a_data_folder(a_healthy_folder, tmp_path_factory):
-    splits = {"s0": "train", "s1": "train", "s2": "validation", "s3": "validation"}
+    splits = {"s0": "train", "s1": "train", "s2": "validation", "s3": "validation", "s4": "validation"}
     return make_folder(tmp_path_factory.mktemp("data") / "ixi", a_healthy_folder, splits)
 
 
@@ -77,11 +78,11 @@ def test_one_command_gives_tables_rows_and_pictures_and_calibrates_the_card(stud
     record = json.loads((tmp_path / "out" / "rows.json").read_text())
     found = [(trial["kind"], trial["size_ml"]) for trial in record["trials"]]
     lesions = [("dark lesion", size_ml) for size_ml in SIZES_ML]
-    assert found == [(CLEAN, None)] * 2 + 2 * [*lesions, (KINDS[1], None)]
+    assert found == [(CLEAN, None)] * 3 + 2 * [*lesions, (KINDS[1], None)]
     card = json.loads(a_model.with_suffix(".json").read_text())["healthy_validation"]["whole_scan"]
     clean = sorted(trial["measures"]["score"] for trial in record["trials"] if trial["kind"] == CLEAN)
     assert card["scores"] == pytest.approx(clean)
-    assert card["scans"] == ["s2", "s3"]
+    assert card["scans"] == ["s2", "s3", "s4"]
     groups = ["all lesions", "dark lesion", *(f"dark lesion, {size_ml:g} ml" for size_ml in SIZES_ML), KINDS[1]]
     assert [row["kind"] for row in record["operations"]] == groups
     for row in record["operations"]:
@@ -100,7 +101,7 @@ def test_scans_the_card_was_calibrated_on_are_judged_by_each_other_and_strangers
     card["healthy_validation"]["whole_scan"]["abnormal_from"] = 1e9  # what no scan here would give
     path.write_text(json.dumps(card))
     again = study()
-    assert "come from these 2 clean scans" in again.out
+    assert "come from these 3 clean scans" in again.out
     assert "1e+09" not in again.out
     assert json.loads(path.read_text()) == card
     own = make_folder(
@@ -108,10 +109,42 @@ def test_scans_the_card_was_calibrated_on_are_judged_by_each_other_and_strangers
     )
     mine = study(data=own)
     assert mine.code == 0, mine.err
-    assert "stored in the model's card, from 2 other healthy scans" in mine.out
+    assert "stored in the model's card, from 3 other healthy scans" in mine.out
+    too_few = study("--calibrate", data=own)
+    assert too_few.code == 1
+    assert "holds 2 healthy scans of the split 'validation'" in too_few.err
     record = json.loads((tmp_path / "out" / "rows.json").read_text())
     assert record["norm"] == {key: card["healthy_validation"]["whole_scan"][key] for key in record["norm"]}
     assert {(row["recall"], row["specificity"]) for row in record["operations"]} == {(0.0, 1.0)}
+
+
+def test_healthy_scans_of_others_that_set_the_cards_norm_are_left_out_and_named(study, a_healthy_folder, tmp_path, caplog):
+    assert study("--calibrate").code == 0
+    own = make_folder(tmp_path / "mine", a_healthy_folder, {"m0": "train", "m1": "train", "m2": "validation"})
+    other = make_folder(tmp_path / "other", a_healthy_folder, {"s2": "validation", "x": "validation"})
+    answer = study("--against", f"ixi={other}", data=own, kinds=["dark lesion"])
+    assert answer.code == 0, answer.err
+    assert "stored in the model's card" in answer.out
+    assert "Left out: s2, healthy of ixi (the model's card was calibrated on it)." in answer.out
+    assert "s2 (healthy of ixi) was left out" in caplog.text
+    record = json.loads((tmp_path / "out" / "rows.json").read_text())
+    assert [trial["scan"] for trial in record["trials"] if trial["kind"] == "healthy of ixi"] == ["x"]
+    assert record["left_out"] == ["s2, healthy of ixi (the model's card was calibrated on it)"]
+
+
+def test_ixi_as_downloaded_needs_no_table(study, a_healthy_folder, tmp_path):
+    left = {"train": 2, "validation": 3}
+    for number in range(100):
+        person = f"IXI{number:03d}"
+        split = split_of(person, SHARES)
+        if left.get(split, 0) > 0:
+            left[split] -= 1
+            source = a_healthy_folder / f"{('a1', 'b2', 'c3')[left[split]]}_brain.nii.gz"
+            (tmp_path / "ixi").mkdir(exist_ok=True)
+            shutil.copy(source, tmp_path / "ixi" / f"{person}-Guys-{number:04d}-T1.nii.gz")
+    answer = study("--calibrate", data=tmp_path / "ixi", kinds=["dark lesion"])
+    assert answer.code == 0, answer.err
+    assert "come from these 3 clean scans" in answer.out
 
 
 def test_a_patient_that_cannot_be_judged_is_left_out_and_named_and_ends_nothing(study, a_healthy_folder, tmp_path, caplog):

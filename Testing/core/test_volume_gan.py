@@ -12,11 +12,13 @@ from torch import nn
 from torch.nn import functional
 
 import brain_inpaint_ad as ad
+from brain_inpaint_ad.errors import SettingsError
 from brain_inpaint_ad.nets.volume_gan import LIGHT, PUBLISHED, UpConv, VolumeGan, VolumeGanSettings, encoder_losses
 from brain_inpaint_ad.training import loop
-from brain_inpaint_ad.training.footprint import needed_mb, peak_mb
+from brain_inpaint_ad.training.footprint import check_memory, needed_mb, peak_mb
 from brain_inpaint_ad.training.volume_fanogan import train
 from brain_inpaint_ad.training.volume_gan import (
+    STEPS,
     VolumeGanTraining,
     build,
     critic_losses,
@@ -91,6 +93,7 @@ def test_memory_of_larger_cubes_grows_with_their_volume_in_the_maps_only():
 
 MEASURE = """
 import resource, torch
+from brain_inpaint_ad.errors import SettingsError
 from brain_inpaint_ad.nets.volume_gan import VolumeGanSettings
 from brain_inpaint_ad.training.volume_gan import VolumeGanTraining, build, encoder_step, optimisers_of
 settings = VolumeGanTraining(network=VolumeGanSettings(size=96, width=16, latent=256), batch_gan=2, batch_encoder=2)
@@ -111,6 +114,23 @@ def test_at_96_voxels_the_light_width_trains_in_the_memory_that_is_foretold():
     finite, took = done.stdout.split()
     assert finite == "True"
     assert 0.5 * foretold < float(took) < foretold < 1300
+
+
+def test_on_a_gpu_cubes_that_wait_count_against_the_machines_own_memory(monkeypatch):
+    needed = needed_mb(SMALL, STEPS, cubes=0)
+    many = int(2 * needed / (16**3 * 2 / 1e6))  # they would never fit on the GPU
+    waiting = needed_mb(SMALL, (), cubes=many)
+    assert waiting > 2 * needed
+
+    def check(there_mb, here_mb):
+        monkeypatch.setattr("torch.cuda.mem_get_info", lambda device: (there_mb * 1e6, there_mb * 1e6))
+        monkeypatch.setattr("brain_inpaint_ad.training.footprint.free_mb", lambda: here_mb)
+        check_memory(SMALL, STEPS, many, torch.device("cuda"))
+
+    check(needed + 1, waiting + 1)
+    for there_mb, here_mb in ((needed - 1, waiting + 1), (needed + 1, waiting - 1)):
+        with pytest.raises(SettingsError, match="are free"):
+            check(there_mb, here_mb)
 
 
 def test_what_is_held_at_once_counts_and_what_was_let_go_does_not():

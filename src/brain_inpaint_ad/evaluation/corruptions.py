@@ -1,6 +1,6 @@
 """Healthy scans made bad, each in one way scans go wrong: what quality control must notice.
 
-Motion, ghosting and noise are TorchIO's (Pérez-García 2021).
+Intensities count from that of no signal. Motion, ghosting and noise are TorchIO's (Pérez-García 2021).
 """
 
 from __future__ import annotations

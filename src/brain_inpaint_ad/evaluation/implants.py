@@ -39,8 +39,8 @@ class Lesion:
 def implant(scan: Volume, brain: Array, lesion: Lesion, rng: np.random.Generator) -> tuple[Volume, Array]:
     """The scan with the lesion somewhere in its brain, and where it is: bool.
 
-    brain: bool on the scan's grid. The lesion has the wanted volume to within a voxel, as far as the brain has room, and soft
-    borders; equal `rng` state gives the same place and shape.
+    scan: its intensities count from that of no signal; brain: bool on its grid. The lesion has the wanted volume to within a
+    voxel, as far as the brain has room, and soft borders; equal `rng` state gives the same place and shape.
     """
     spacing = np.asarray(scan.grid.spacing[::-1])
     radius_mm = (3 * lesion.volume_ml * 1000 / (4 * np.pi)) ** (1 / 3)

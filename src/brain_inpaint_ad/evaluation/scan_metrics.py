@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,6 +12,8 @@ from ..detectors.whole_scan import ScanNorm
 from ..errors import InputError
 from ..volume import Array
 from .scan_trials import CLEAN, LESIONS, OF_HEALTHY, SPOILT, WITH_INTENSITIES, Trial
+
+LEAST_SCANS = 3  # healthy ones, so that two are left for the norm of each
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +77,14 @@ def norm_of(trials: Sequence[Trial]) -> ScanNorm:
 
 
 def own_norms(trials: Sequence[Trial]) -> Norms:
-    """Of these very scans: each is judged by the others, where enough are left for a norm."""
-    without = {}
-    for scan in {trial.scan for trial in judged(trials, [CLEAN])}:
-        with suppress(InputError):
-            without[scan] = norm_of([trial for trial in trials if trial.scan != scan])
+    """Of these very scans: each is judged by the others. Raises InputError where too few are left for that."""
+    clean, struck = ({trial.scan for trial in judged(trials, kinds)} for kinds in ([CLEAN], LESIONS))
+    if len(clean) < LEAST_SCANS or len(struck) < 2:
+        raise InputError(
+            f"every healthy scan is judged by the others, which takes {LEAST_SCANS} or more, and lesions in two or more; "
+            f"{len(clean)} could be judged, {len(struck)} with a lesion. Add healthy scans."
+        )
+    without = {scan: norm_of([trial for trial in trials if trial.scan != scan]) for scan in clean | struck}
     return Norms(norm_of(trials), without)
 
 
@@ -137,6 +141,15 @@ class Group:
         return len(self.abnormal) / (len(self.abnormal) + len(self.healthy))
 
 
+def held_against(trials: Sequence[Trial], kind: str) -> tuple[list[Trial], str]:
+    """The healthy scans that scans of a kind are held against, and what these are called: of their own data set where it has
+    any, else all clean ones.
+    """
+    own = f"{OF_HEALTHY}{kind}"
+    healthy = judged(trials, [own])
+    return (healthy, own) if healthy else (judged(trials, [CLEAN]), CLEAN)
+
+
 def groups_of(trials: Sequence[Trial]) -> list[Group]:
     """All lesions, lesions by kind and by kind and size, faults by kind, patients by data set and by type of lesion.
 
@@ -156,8 +169,7 @@ def groups_of(trials: Sequence[Trial]) -> list[Group]:
         parts.setdefault(trial.kind, []).append(trial)
     groups = [Group(name, members, clean) for name, members in parts.items()]
     for name in dict.fromkeys(brought):
-        mine, healthy = judged(trials, [name]), judged(trials, [f"{OF_HEALTHY}{name}"])
-        held = (healthy, f"{OF_HEALTHY}{name}") if healthy else (clean, CLEAN)
+        mine, held = judged(trials, [name]), held_against(trials, name)
         groups.append(Group(name, mine, *held))
         for kind in dict.fromkeys(kind for trial in mine for kind in trial.types):
             groups.append(Group(f"{name}: {kind}", [trial for trial in mine if kind in trial.types], *held))

@@ -15,7 +15,7 @@ from ..detectors.whole_scan import WholeScanDetector
 from ..files import write_atomically
 from ..hardware import describe
 from .scan_figures import draw_examples, draw_roc, draw_scores
-from .scan_metrics import Group, Norms, auroc, groups_of, judged, name_of, operate
+from .scan_metrics import Group, Norms, auroc, groups_of, held_against, judged, name_of, operate
 from .scan_trials import CLEAN, IN_MIDDLE, LESIONS, SLICES, SPOILT, WITH_INTENSITIES, Trial, as_rows
 from .tables import Table
 
@@ -37,7 +37,9 @@ DOMAINS = (
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """What was measured, and what it is judged by. measured_here: the norms were made of these very clean scans."""
+    """What was measured, and what it is judged by. measured_here: the norms were made of these very clean scans; left_out:
+    scans that were not judged at all, and why.
+    """
 
     trials: Sequence[Trial]
     norms: Norms
@@ -45,6 +47,7 @@ class Study:
     detector: WholeScanDetector
     split: str
     command: str
+    left_out: Sequence[str] = ()
 
     @property
     def norm_in_words(self) -> str:
@@ -63,17 +66,17 @@ class Study:
 
 
 def table_of(trials: Sequence[Trial], norms: Norms) -> Table:
-    """A line per kind and size: AUROC against the clean scans, how many are abnormal, what is said of the quality."""
+    """A line per kind and size: AUROC against healthy scans, how many are abnormal, what is said of the quality."""
     contenders = {name: title for name, title in CONTENDERS.items() if any(name in trial.measures for trial in trials)}
-    clean = judged(trials, [CLEAN])
     lines = []
     for kind, size_ml in dict.fromkeys((trial.kind, trial.size_ml) for trial in trials):
         mine = [trial for trial in trials if (trial.kind, trial.size_ml) == (kind, size_ml)]
         there = [trial for trial in mine if not trial.refused]
         cells = ["–"] * (len(contenders) + 1)
-        if kind != CLEAN and clean and there:
-            pairs = [([t.measures[name] for t in clean], [t.measures[name] for t in there]) for name in contenders]
-            pairs.append(([norms.doubt(t) for t in clean], [norms.doubt(t) for t in there]))
+        healthy, _ = held_against(trials, kind)
+        if kind != CLEAN and healthy and there:
+            pairs = [([t.measures[name] for t in healthy], [t.measures[name] for t in there]) for name in contenders]
+            pairs.append(([norms.doubt(t) for t in healthy], [norms.doubt(t) for t in there]))
             cells = [f"{auroc(*pair):.2f}" for pair in pairs]
         said = Counter(norms.said(trial) for trial in mine)
         fine = said.pop(OK, 0)
@@ -81,8 +84,9 @@ def table_of(trials: Sequence[Trial], norms: Norms) -> Table:
         abnormal = f"{sum(norms.abnormal(trial) for trial in there)}/{len(there)}"
         lines.append([name_of(kind, size_ml), str(len(mine)), *cells, abnormal, f"{len(mine) - fine}/{len(mine)}", most])
     note = (
-        "AUROC of each kind against all clean scans, by the score and its parts, by baselines on the same scans, and "
-        "by the measure of doubt in the quality. Refused scans count as doubted and are in no AUROC."
+        "AUROC of each kind against all clean scans, of patients against the healthy ones of their own data set where it has "
+        "any: by the score and its parts, by baselines on the same scans, and by the measure of doubt in the quality. Refused "
+        "scans count as doubted and are in no AUROC."
     )
     head = ["kind", "scans", *contenders.values(), "doubt in quality", "abnormal", "doubted", "as"]
     return Table("Scan scores", note, head, lines)
@@ -162,8 +166,8 @@ def _text(study: Study) -> str:
             parts.append(f"### {table.title}\n{table.note}\n\n{table.markdown().rstrip()}")
     if any(trial.kind.startswith(WITH_INTENSITIES) for trial in study.trials):
         parts.append(DOMAINS)
-    if refused := left_out(study.trials):
-        parts.append(refused.rstrip())
+    if missing := "".join(f"Left out: {text}.\n" for text in study.left_out) + left_out(study.trials):
+        parts.append(missing.rstrip())
     return "\n\n".join(parts) + "\n"
 
 
@@ -191,6 +195,7 @@ def _record(study: Study) -> dict[str, Any]:
         "norm": norms.norm.to_json(),
         "norm_from": "these scans, each judged by the others" if study.measured_here else "the model's card",
         "operations": operations,
+        "left_out": list(study.left_out),
         "trials": as_rows(study.trials),
     }
 

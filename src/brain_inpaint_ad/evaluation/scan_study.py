@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,10 +21,12 @@ from ..weights.store import write_card
 from .corruptions import check_torchio
 from .datasets import DATASETS, Case, modality_of
 from .healthy import HealthyFolder
-from .scan_metrics import Norms, judged, own_norms
+from .scan_metrics import LEAST_SCANS, Norms, judged, own_norms
 from .scan_report import Study, write_study
-from .scan_trials import CLEAN, LESIONS, SPOILT, Judge, run_trials
+from .scan_trials import CLEAN, LESIONS, OF_HEALTHY, SPOILT, Judge, run_trials
 from .store import Store
+
+_LOG = logging.getLogger(__name__)
 
 
 def study(
@@ -51,7 +54,8 @@ def study(
     and measures of quality into the model's card (validation only). What was judged is kept in `cache`: a study that was cut
     goes on. Returns the tables.
 
-    Scans that the model's card was calibrated on are judged by each other, each without itself; all else by the card.
+    Scans that the model's card was calibrated on are judged by each other, each without itself; all else by the card. Where the
+    card judges, healthy scans of `against` that it was calibrated on are left out with a warning.
     """
     kinds = kinds or (*LESIONS, *SPOILT)
     _check_settings(split, kinds, most, calibrate=calibrate)
@@ -62,6 +66,14 @@ def study(
     healthy = _healthy(dataset, data, split)
     others = _others(against, split, detector, healthy)
     _check_unseen(detector.card, [*healthy, *(case for cases in others.values() for case in cases)])
+    stored = set(detector.card.healthy_validation.get(WHOLE_SCAN, {}).get("scans", ()))
+    measured_here = calibrate or not stored.isdisjoint(case.name for case in healthy)
+    if measured_here and len(healthy) < LEAST_SCANS:
+        raise InputError(
+            f"{data} holds {len(healthy)} healthy scans of the split {split!r}; each is judged by the others, which takes "
+            f"{LEAST_SCANS} or more."
+        )
+    left_out = [] if measured_here else _without_norms_own(others, stored)
     slices = None if slices_model is None else _slices_of(slices_model, detector, device)
     if slices is not None:
         _check_unseen(slices.card, healthy)
@@ -79,14 +91,12 @@ def study(
         others=others,
         progress=part_of(progress, 0.3, 1),
     )
-    stored = detector.card.healthy_validation.get(WHOLE_SCAN, {})
-    measured_here = calibrate or not set(stored.get("scans", ())).isdisjoint(case.name for case in healthy)
     norms = own_norms(trials) if measured_here else Norms(ScanNorm.from_card(detector.card))
     if calibrate:
         scans = [trial.scan for trial in judged(trials, [CLEAN])]
         known = detector.card.healthy_validation | {WHOLE_SCAN: {**norms.norm.to_json(), "scans": scans}}
         write_card(replace(detector.card, healthy_validation=known), find_model(model).with_suffix(".json"))
-    return write_study(out, Study(trials, norms, measured_here, detector, split, command))
+    return write_study(out, Study(trials, norms, measured_here, detector, split, command, left_out))
 
 
 def _check_settings(split: str, kinds: Sequence[str], most: int | None, *, calibrate: bool) -> None:
@@ -122,9 +132,20 @@ def _others(against: Sequence[str], split: str, detector: WholeScanDetector, hea
     return others
 
 
+def _without_norms_own(others: dict[str, list[Case]], stored: Collection[str]) -> list[str]:
+    """Takes healthy scans out of `others` that set the card's norm; what tables say of them."""
+    left_out = []
+    for name, cases in others.items():
+        for case in [case for case in cases if case.truth is None and case.name in stored]:
+            cases.remove(case)
+            left_out.append(f"{case.name}, {OF_HEALTHY}{name} (the model's card was calibrated on it)")
+            _LOG.warning("%s (%s) was left out: the model's card was calibrated on it", case.name, f"{OF_HEALTHY}{name}")
+    return left_out
+
+
 def _folder(dataset: str, data: Path, store: Store, card: Card) -> HealthyFolder:
     """Whose train split makes the baselines' group."""
-    if dataset == "ixi":
+    if dataset == "ixi" and (data / "subjects.csv").is_file():
         folder = data / "brain" if (data / "brain").is_dir() else data  # beside it, ours has whole heads of the same names
         return HealthyFolder(folder, store, card.grid, modality=card.modality)
     listed = tuple(Subject(case.name, case.scan, "train") for case in _healthy(dataset, data, "train"))

@@ -21,7 +21,7 @@ from ..errors import InputError
 from ..files import digest_of
 from ..io import read_labels, read_scan
 from ..prepare import PREPARATION, Prepared
-from ..prepare.kinds import brain_as, prepare_as
+from ..prepare.kinds import brain_as, counted_as, prepare_as
 from ..progress import Progress, silent
 from ..volume import Array, Volume
 from .corruptions import CORRUPTIONS, FAILED_REGISTRATION, misplaced
@@ -186,8 +186,9 @@ class Judge:
         return kept_prepared(case.scan, case.name, card.grid, self.store, modality=card.modality)
 
     def _brain(self, case: Case) -> tuple[Volume, Array]:
-        scan = read_scan(case.scan)
-        return scan, brain_as(self.detector.card.modality, scan)
+        scan, modality = read_scan(case.scan), self.detector.card.modality
+        brain = brain_as(modality, scan)
+        return counted_as(modality, scan, brain), brain
 
     def _prepare(self, scan: Volume, brain: Array) -> Prepared:
         """With the mask of the scan before it was spoilt: extraction is not what is judged here."""

@@ -9,7 +9,7 @@ import numpy as np
 from ..io import resample
 from ..progress import Progress, part_of, silent
 from ..volume import Array, Volume
-from .bias import box_around, correct_bias, zero_of
+from .bias import box_around, correct_bias, counted_from, zero_of
 from .brain import find_brain
 from .extraction import AUTO
 from .grid import GridSettings, mask_to_grid, model_grid, to_model_grid
@@ -78,7 +78,7 @@ def prepare(
     brain, source = find_brain(scan, mask=mask, extraction=extraction, use_gpu=use_gpu, progress=part_of(progress, 0.0, 0.5))
     progress(0.5, "correcting the bias field")
     zero = zero_of(scan, brain)
-    counted = scan.with_array(scan.array - np.float32(zero)) if zero else scan  # from the intensity of no signal
+    counted = counted_from(zero, scan)
     corrected = scan.with_array(correct_bias(counted, brain))
     progress(0.9, "resampling")
     brain_volume = scan.with_array(brain)

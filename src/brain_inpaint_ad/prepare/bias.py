@@ -65,6 +65,11 @@ def zero_of(scan: Volume, brain: Array) -> float:
     return float(low - DARKEST * (high - low)) if low < least else 0.0
 
 
+def counted_from(zero: float, scan: Volume) -> Volume:
+    """The scan with `zero` as its intensity of no signal taken away; the scan itself where that is 0."""
+    return scan.with_array(scan.array - np.float32(zero)) if zero else scan
+
+
 def background(scan: Volume) -> float:
     """The median of the scan's faces."""
     faces = [np.take(scan.array, [0, -1], axis=axis).ravel() for axis in range(3)]

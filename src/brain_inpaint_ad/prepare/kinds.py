@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..progress import Progress, silent
 from ..volume import Array, Volume
 from . import Prepared, prepare
+from .bias import counted_from, zero_of
 from .brain import find_brain
 from .ct import inside_skull, prepare_ct
 from .extraction import AUTO
@@ -30,3 +31,8 @@ def prepare_as(
 def brain_as(modality: str, scan: Volume) -> Array:
     """The brain mask that `prepare_as` draws, bool on the scan's grid."""
     return inside_skull(scan) if modality == "CT" else find_brain(scan)[0]
+
+
+def counted_as(modality: str, scan: Volume, brain: Array) -> Volume:
+    """The scan with intensities from that of no signal, as `prepare_as` counts them; CTs keep Hounsfield units."""
+    return scan if modality == "CT" else counted_from(zero_of(scan, brain), scan)

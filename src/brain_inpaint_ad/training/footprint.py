@@ -24,10 +24,13 @@ _CUBE_BYTES = 2  # per voxel of the cubes that wait in memory
 
 def check_memory(settings: VolumeGanTraining, steps: tuple[str, ...], cubes: int, device: torch.device) -> None:
     """Raises SettingsError when training would take more memory than is free. cubes: how many there are to learn from."""
-    needed = needed_mb(settings, steps, cubes)
-    free = torch.cuda.mem_get_info(device)[0] / 1e6 if device.type == "cuda" else free_mb()
-    if needed > free:
-        network = settings.network
+    network = settings.network
+    parts = [(needed_mb(settings, steps, cubes), free_mb())]
+    if device.type == "cuda":  # the cubes wait in the machine's own memory
+        free_there = torch.cuda.mem_get_info(device)[0] / 1e6
+        parts = [(needed_mb(settings, steps, 0), free_there), (needed_mb(settings, (), cubes), free_mb())]
+    if full := [(needed, free) for needed, free in parts if needed > free]:
+        needed, free = full[0]
         raise SettingsError(
             f"training with cubes of {network.size}³ voxels, width {network.width} and latent {network.latent} would take "
             f"about {needed:.0f} MB of memory, and {free:.0f} MB are free; choose a smaller --size, --width or --latent."
@@ -35,9 +38,9 @@ def check_memory(settings: VolumeGanTraining, steps: tuple[str, ...], cubes: int
 
 
 def needed_mb(settings: VolumeGanTraining, steps: tuple[str, ...], cubes: int) -> float:
-    """Peak of a training in MB (1e6 bytes), in float32; steps: of volume_gan.STEPS."""
+    """Peak of a training in MB (1e6 bytes), in float32; steps: of volume_gan.STEPS; none: what waits alone."""
     waiting = cubes * settings.network.size**3 * _CUBE_BYTES / 1e6
-    return _BASE_MB + waiting + _SCRATCH * max(_step_mb(settings, part) for part in steps)
+    return _BASE_MB + waiting + _SCRATCH * max((_step_mb(settings, part) for part in steps), default=0.0)
 
 
 @lru_cache

@@ -2,6 +2,7 @@
 
 import copy
 import csv
+import io
 import json
 import pickle
 import re
@@ -12,6 +13,7 @@ import pytest
 from scipy import ndimage
 
 import brain_inpaint_ad as ad
+from brain_inpaint_ad.cli.run import _plain_lines
 from brain_inpaint_ad.detectors import inpainting
 from brain_inpaint_ad.devices import pick_device
 from brain_inpaint_ad.findings import findings_csv, list_findings
@@ -367,3 +369,15 @@ def test_models_lists_what_ships_by_its_full_name(run_cli):
     answer = run_cli("models")
     assert answer.code == 0
     assert "t1-inpaint-32mm" in answer.out
+
+
+def test_without_a_terminal_long_work_says_now_and_then_how_far_it_is():
+    said = io.StringIO()
+    report = _plain_lines(said, every_s=0.0)
+    report(0.25, "preparing a")
+    report(0.5, "preparing b")
+    assert said.getvalue().splitlines()[0].startswith("preparing a (25%")
+    assert "preparing b (50%" in said.getvalue()
+    silent = io.StringIO()
+    _plain_lines(silent)(0.5, "work of less than half a minute")
+    assert silent.getvalue() == ""

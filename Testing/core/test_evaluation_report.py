@@ -108,3 +108,12 @@ def test_what_cannot_be_evaluated_is_refused_before_any_work(words, said, an_ill
     answer = run_cli("evaluate", *asked, *words)
     assert answer.code == 1
     assert said in answer.err
+
+
+def test_a_missing_package_is_named_before_the_work(an_ill_folder, a_tiny_model, tmp_path, run_cli, monkeypatch):
+    monkeypatch.setattr("brain_inpaint_ad.extras.find_spec", lambda module: None)
+    words = ("--data", an_ill_folder, "--models", a_tiny_model, "--out", tmp_path / "out")
+    answer = run_cli("evaluate", "--dataset", "brats", *words)
+    assert answer.code == 1
+    assert answer.err.endswith("evaluation needs scikit-learn, which is missing; run: pip install scikit-learn.\n")
+    assert not (tmp_path / "out").exists()

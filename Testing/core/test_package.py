@@ -20,7 +20,7 @@ LAYERS = [
     {"weights", "findings", "phantom", "recut_file"},
     {"heatmap", "segmentation", "prepare", "dicom"},
     {"nets", "io", "devices", "hardware"},
-    {"files", "intact", "memory"},
+    {"extras", "files", "intact", "memory"},
     {"volume", "progress", "errors"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -174,6 +174,7 @@ class Result:
             self.model_labelmap,
             title=f"{self.prepared.scan.name}: {self.summary}",
             hot=self.threshold or 0.0,
+            made_by=_made_by(self.report),
         )
 
 
@@ -188,6 +189,12 @@ def load_recut(source: str | os.PathLike[str] | bytes) -> Result:
         return segment(found.prepared, found.heat, settings=found.settings, thresholds=found.thresholds, report=found.report)
     except WeightsError as error:  # no detection ends with settings its model has no threshold for
         raise InputError(f"{called(source)} lacks the threshold its settings need; run the detection again.") from error
+
+
+def _made_by(report: dict[str, Any]) -> str:
+    """Which model, cut and rule, in a line."""
+    cut = report["segmentation"]
+    return f"{report['model']['name']}, cut: {cut['segmentation']}, rule: {cut['rule']}"
 
 
 def segment(

@@ -141,13 +141,31 @@ def _reporter(style: ProgressStyle, lines: TextIO) -> Iterator[Progress]:
     console = Console(stderr=True)
     if style is ProgressStyle.jsonl:
         yield _json_lines(lines)
-    elif style is ProgressStyle.none or not console.is_terminal:
+    elif style is ProgressStyle.none:
         yield silent
+    elif not console.is_terminal:
+        yield _plain_lines(sys.stderr)
     else:
         columns = (TextColumn("{task.description:<28}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
         with Bar(*columns, console=console, transient=True) as bar:
             task = bar.add_task("starting", total=1.0)
             yield lambda fraction, stage: bar.update(task, completed=fraction, description=stage)
+
+
+def _plain_lines(out: TextIO, every_s: float = 30.0) -> Progress:
+    """For a file or a pipe: a line now and then, none in short work."""
+    left = TimeLeft()
+    last = [time.monotonic()]
+
+    def report(fraction: float, stage: str) -> None:
+        seconds, now = left.seconds(fraction), time.monotonic()
+        if now - last[0] >= every_s:
+            last[0] = now
+            ahead = "" if seconds is None else f", about {seconds / 60:.0f} min left"
+            out.write(f"{stage} ({fraction:.0%}{ahead})\n")
+            out.flush()
+
+    return report
 
 
 def _json_lines(out: TextIO, every_s: float = 0.2) -> Progress:

@@ -6,11 +6,11 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import FormatError, SettingsError
+from ..extras import check_installed
 from ..io import read_scan
 from ..memory import MemoryBound
 from ..progress import Progress, silent
@@ -39,7 +39,7 @@ def open_scan(
         if series is not None:
             raise SettingsError(f"--series chooses among the series of a DICOM folder, which {path} is not; leave it away.")
         return read_scan(path, bound=bound)
-    _check_installed("pydicom")
+    check_installed("pydicom", "pydicom", purpose="DICOM")
     from .read import read_series
 
     with without_warnings():
@@ -50,7 +50,7 @@ def list_folder(folder: Path, *, progress: Progress = silent) -> list[Series]:
     """Series of images below a folder, by number. Raises FormatError where there is no DICOM file."""
     if not is_dicom(folder):
         raise FormatError(f"{folder} holds no DICOM files; check the path.")
-    _check_installed("pydicom")
+    check_installed("pydicom", "pydicom", purpose="DICOM")
     from .series import list_series
 
     with without_warnings():
@@ -61,7 +61,7 @@ def check_seg_is_possible(scan: str | os.PathLike[str]) -> None:
     """Raises SettingsError unless a DICOM SEG could refer to this scan."""
     if not is_dicom(Path(scan)):
         raise SettingsError(f"a DICOM SEG refers to DICOM files, and {scan} is none; leave --dicom-seg away.")
-    _check_installed("highdicom")
+    check_installed("highdicom", "highdicom", purpose="DICOM")
 
 
 def is_dicom(path: Path) -> bool:
@@ -95,8 +95,3 @@ def _has_mark(path: Path) -> bool:
             return stream.read(4) == b"DICM"
     except OSError:
         return False
-
-
-def _check_installed(package: str) -> None:
-    if find_spec(package) is None:
-        raise SettingsError(f"DICOM needs {package}, which is missing; run: pip install 'brain-inpaint-ad[dicom]'")

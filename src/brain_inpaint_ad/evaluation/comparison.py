@@ -16,6 +16,7 @@ from .. import __version__
 from ..detectors import WindowDetector
 from ..detectors.load import load_detector
 from ..errors import InputError, OutputError, SettingsError, WeightsError
+from ..extras import check_installed
 from ..files import write_atomically
 from ..heatmap.accumulate import heat_in
 from ..heatmap.losses import rank_correlation
@@ -73,6 +74,7 @@ def compare(
         raise SettingsError(f"every must be 1 or more, got {every}")
     if dataset not in DATASETS:
         raise SettingsError(f"there is no data set {dataset!r}; known are {', '.join(sorted(DATASETS))}.")
+    check_installed("sklearn", "scikit-learn", purpose="evaluation")
     teacher = _load(generator, device)
     pupils = [_load(name, device) for name in predictors]
     check_names([*pupils])

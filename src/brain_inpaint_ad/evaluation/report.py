@@ -13,6 +13,7 @@ from typing import Any
 from .. import __version__
 from ..detectors.load import load_detector
 from ..errors import FitError, InputError, OutputError, SettingsError
+from ..extras import check_installed
 from ..files import write_atomically
 from ..prepare import PREPARATION, GridSettings
 from ..progress import Progress, part_of, silent
@@ -78,6 +79,7 @@ def evaluate(
     wanted = _baselines(baselines, healthy)
     if not models and not wanted:
         raise SettingsError("there is nothing to evaluate; name a model or a baseline.")
+    check_installed("sklearn", "scikit-learn", purpose="evaluation")
     detectors = [load_detector(model, stride_mm=stride_mm, device=device) for model in models]
     check_names(detectors)
     modality = modality_of(dataset, [detector.card for detector in detectors])

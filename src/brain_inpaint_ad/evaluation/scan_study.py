@@ -12,6 +12,7 @@ from ..detectors.load import load_detector
 from ..detectors.reconstruction import ReconstructionDetector
 from ..detectors.whole_scan import WHOLE_SCAN, ScanNorm, WholeScanDetector
 from ..errors import InputError, OutputError, SettingsError
+from ..extras import check_installed
 from ..progress import Progress, part_of, silent
 from ..scan_score import load_whole_scan
 from ..training.data import Subject
@@ -59,6 +60,7 @@ def study(
     """
     kinds = kinds or (*LESIONS, *SPOILT)
     _check_settings(split, kinds, most, calibrate=calibrate)
+    check_installed("sklearn", "scikit-learn", purpose="evaluation")
     detector = load_whole_scan(model, device=device)
     if not calibrate:
         ScanNorm.from_card(detector.card)  # refused before the work starts

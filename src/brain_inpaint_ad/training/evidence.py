@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 from scipy.ndimage import binary_erosion
-from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ..detectors.evidence import box_of, logits_of, weigh_up
 from ..detectors.healthy import Aligned, HealthyGroup, align, build_group, centred_grid
 from ..devices import autocast, pick_device
+from ..extras import check_installed
 from ..files import write_atomically
 from ..nets.evidence import EvidenceNet, EvidenceSettings
 from ..prepare import GridSettings
@@ -88,6 +88,7 @@ def train(
     The weights with their card are `model.safetensors` and `model.json`; other arguments as for `inpainting.train`.
     Raises TrainingError, InputError or SettingsError with what to do.
     """
+    check_installed("sklearn", "scikit-learn", purpose="training the evidence network")
     where = pick_device(device)
     limits = loop.LoopSettings(iterations=iterations, seed=settings.seed, max_minutes=max_minutes)
     listed = find_subjects(data, subjects)
@@ -261,6 +262,8 @@ def _inspector(
     """How well implanted changes in validation brains are found, and a picture."""
 
     def inspect(iteration: int) -> dict[str, float]:
+        from sklearn.metrics import average_precision_score, roc_auc_score
+
         net = average()
         areas: list[float] = []
         precisions: list[float] = []

@@ -91,6 +91,6 @@ def tensorboard(out: Path) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        advice = 'training logs to TensorBoard, which is missing; run: pip install "brain-inpaint-ad[train]"'
+        advice = "training logs to TensorBoard, which is missing; run: pip install tensorboard"
         raise TrainingError(advice) from error
     return SummaryWriter(str(out / "tensorboard"))

@@ -115,6 +115,10 @@ def read_card(path: Path) -> Card:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
+        if not path.exists():
+            raise WeightsError(
+                f"{path} is missing: a model's card must lie beside its weights, under the same name."
+            ) from error
         kind = type(error).__name__
         raise WeightsError(f"the model card {path} cannot be read ({kind}); install the model again.") from error
     names = {entry.name for entry in fields(Card)}

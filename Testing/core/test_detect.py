@@ -379,5 +379,5 @@ def test_without_a_terminal_long_work_says_now_and_then_how_far_it_is():
     assert said.getvalue().splitlines()[0].startswith("preparing a (25%")
     assert "preparing b (50%" in said.getvalue()
     silent = io.StringIO()
-    _plain_lines(silent)(0.5, "work of less than half a minute")
+    _plain_lines(silent)(0.5, "work of less than a minute")
     assert silent.getvalue() == ""

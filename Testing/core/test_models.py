@@ -201,8 +201,20 @@ def test_detect_opens_no_socket_brain_extraction_included(tmp_path):
     """A whole head, so that every network runs: deepbet's, the generator's and the preview's."""
     head = make_phantom(PhantomSettings(spacing_mm=4.0, whole_head=True))
     scan = save_phantom(head, tmp_path / "scan")[0]
-    words = ("--out", tmp_path / "out", "--preview", tmp_path / "first", "--stride-mm", 16, "--rule", "paper")
-    done = in_a_process_without_sockets("detect", scan, *words, "--model", "t1-inpaint-32mm-fast")
+    words = (
+        "--out",
+        tmp_path / "out",
+        "--preview",
+        tmp_path / "first",
+        "--stride-mm",
+        16,
+        "--rule",
+        "paper",
+        "--progress",
+        "none",
+    )
+    words += ("--model", "t1-inpaint-32mm-fast", "--progress", "none")
+    done = in_a_process_without_sockets("detect", scan, *words)
     warned = [line for line in done.stderr.splitlines() if "quality problem" not in line]  # it is a made-up head
     assert (done.returncode, warned) == (0, [])
     assert json.loads((tmp_path / "out" / "report.json").read_text())["brain"]["source"] == "deepbet"

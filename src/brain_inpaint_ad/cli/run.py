@@ -152,7 +152,7 @@ def _reporter(style: ProgressStyle, lines: TextIO) -> Iterator[Progress]:
             yield lambda fraction, stage: bar.update(task, completed=fraction, description=stage)
 
 
-def _plain_lines(out: TextIO, every_s: float = 30.0) -> Progress:
+def _plain_lines(out: TextIO, every_s: float = 60.0) -> Progress:
     """For a file or a pipe: a line now and then, none in short work."""
     left = TimeLeft()
     last = [time.monotonic()]

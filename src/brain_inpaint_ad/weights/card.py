@@ -117,7 +117,7 @@ def read_card(path: Path) -> Card:
     except (OSError, ValueError) as error:
         if not path.exists():
             raise WeightsError(
-                f"{path} is missing: a model's card must lie beside its weights, under the same name."
+                f"the model card {path} is missing; it must lie beside the weights, under the same name."
             ) from error
         kind = type(error).__name__
         raise WeightsError(f"the model card {path} cannot be read ({kind}); install the model again.") from error

@@ -14,6 +14,7 @@ from ..io import MIN_SLICES
 from ..progress import Progress, silent
 from . import files_below, is_dicom
 
+_KIND = "MediaStorageSOPClassUID"
 _NO_SCANS = ("SEG", "RTDOSE", "PR", "KO", "SR")  # they may have rows and columns, and show no anatomy
 _MOST_LISTED = 6
 
@@ -74,6 +75,7 @@ def _read_header(file: Path) -> Dataset:
             int(header.get(name) or 0)
         for name in ("Modality", "SeriesInstanceUID", "SeriesDescription", "SOPClassUID"):
             str(header.get(name))
+        str(_meta(header).get(_KIND))
         return header
     except OSError as error:
         raise FormatError(f"{file} may not be read ({error.strerror}); check its permissions.") from error
@@ -93,10 +95,15 @@ def _is_image(header: Dataset, file: Path) -> bool:
 
 def _should_be_image(header: Dataset) -> bool:
     """By its kind, which is told first; not when that is a vendor's own or another one that DICOM knows."""
-    meta = getattr(header, "file_meta", Dataset())
-    kind = UID(str(meta.get("MediaStorageSOPClassUID") or header.get("SOPClassUID") or ""))
+    kind = UID(str(_meta(header).get(_KIND) or header.get("SOPClassUID") or ""))
     is_known = kind.name != kind
     return "Image Storage" in kind.name or not kind or (kind.startswith("1.2.840.10008.") and not is_known)
+
+
+def _meta(header: Dataset) -> Dataset:
+    """What stands before the header."""
+    meta: Dataset = getattr(header, "file_meta", Dataset())
+    return meta
 
 
 def _series(uid: str, headers: list[tuple[Dataset, Path]]) -> Series:

@@ -114,7 +114,7 @@ def test_at_96_voxels_the_light_width_trains_in_the_memory_that_is_foretold():
     done = subprocess.run([sys.executable, "-c", MEASURE], capture_output=True, text=True, check=True)
     finite, took = done.stdout.split()
     assert finite == "True"
-    assert 0.5 * foretold < float(took) < foretold < 1300
+    assert 0.5 * foretold < float(took) < foretold < 1300  # seen: 935 and 1050 MB on two kinds of processor; foretold 1237
 
 
 def test_on_a_gpu_cubes_that_wait_count_against_the_machines_own_memory(monkeypatch):

@@ -17,8 +17,8 @@ from ..memory import free_mb
 from ..nets.volume_gan import VolumeGan
 from .volume_gan import VolumeGanTraining, encoder_step, gan_step, optimisers_of
 
-_BASE_MB = 600.0  # Python, torch and what its libraries keep: measured, rounded up
-_SCRATCH = 1.2  # what single operations take beside their results: measured at 64³ and 96³, rounded up
+_BASE_MB = 700.0  # Python, torch and what its libraries keep: measured, rounded up
+_SCRATCH = 1.5  # what single operations take beside their results: 1.0 to 1.3, by what oneDNN chooses on a processor
 _CUBE_BYTES = 2  # per voxel of the cubes that wait in memory
 
 

@@ -72,7 +72,14 @@ def test_hd_bet_draws_the_mask_when_asked_to(a_coarse_scan, a_tiny_model, tmp_pa
     assert (kept.array[scan.array > 0] == 1).all()
 
 
+# The last line of hd-bet 2.0.1 without weights and without a network.
+NOT_FETCHED = (
+    "requests.exceptions.ConnectionError: HTTPSConnectionPool(host='zenodo.org', port=443): Max retries exceeded with url: "
+    "/records/14445620/files/release_v1.5.0.zip?download=1 (Caused by NameResolutionError(\"HTTPSConnection(host='zenodo.org', "
+    "port=443): Failed to resolve 'zenodo.org' ([Errno -3] Temporary failure in name resolution)\"))"
+)
 WRONG_PROGRAMS = {
+    "one without weights and without a network": (f"sys.exit({NOT_FETCHED!r})", "could not download them; run hd-bet once"),
     "another version that knows other options": ("sys.exit('unrecognized arguments: --save_bet_mask')", r"code 1 \(unrec"),
     "one that writes nothing": ("", r"code 0 \(it said nothing\)"),
     "one that writes rubbish": ("open(words.o[:-7] + '_bet.nii.gz', 'w').write('x')", "wrote no usable mask"),
@@ -207,17 +214,23 @@ def a_threshold_network(threshold: float) -> SynthStrip:
     return network
 
 
+# Channels after and before each convolution, in order, as the network of nipreps-synthstrip 0.0.1 (FreeSurfer's) lists them.
+PUBLISHED = {
+    "encoder": ((16, 1), (16, 16), (32, 16), (32, 32), (64, 32), *((64, 64),) * 7),
+    "decoder": ((64, 64), (64, 64), *((64, 128), (64, 64)) * 4, (32, 96), (32, 32)),
+}
+PUBLISHED_LAST = ((16, 48), (16, 16), (1, 16))
+
+
 def test_the_network_has_the_published_layers_and_keeps_shapes():
-    """Names and shapes of the published weights, as the description of its U-Net gives them."""
+    """Names, order and shapes of the published program's parameters: its file fits."""
+    layers = [(f"{part}.{n // 2}.{n % 2}", *both) for part, channels in PUBLISHED.items() for n, both in enumerate(channels)]
+    layers += [(f"remaining.{n}", *both) for n, both in enumerate(PUBLISHED_LAST)]
+    expected = []
+    for name, after, before in layers:
+        expected += [(f"{name}.conv.weight", (after, before, 3, 3, 3)), (f"{name}.conv.bias", (after,))]
     network = SynthStrip()
-    shapes = {name: tuple(values.shape) for name, values in network.state_dict().items()}
-    assert len(shapes) == 2 * (12 + 12 + 3)
-    assert shapes["encoder.0.0.conv.weight"] == (16, 1, 3, 3, 3)
-    assert shapes["encoder.5.1.conv.weight"] == (64, 64, 3, 3, 3)
-    assert shapes["decoder.1.0.conv.weight"] == (64, 128, 3, 3, 3)
-    assert shapes["decoder.5.0.conv.weight"] == (32, 96, 3, 3, 3)
-    assert shapes["remaining.0.conv.weight"] == (16, 48, 3, 3, 3)
-    assert shapes["remaining.2.conv.bias"] == (1,)
+    assert [(name, tuple(values.shape)) for name, values in network.state_dict().items()] == expected
     with torch.inference_mode():
         assert network(torch.rand(1, 1, UNIT, UNIT, 2 * UNIT)).shape == (1, 1, UNIT, UNIT, 2 * UNIT)
 

@@ -21,6 +21,8 @@ from ..volume import Array, Volume
 
 PROGRAM = "hd-bet"
 _LOOK_S = 0.1  # how often a cancel is looked for
+_TOLD = 200  # characters of its last words that are passed on
+_NOT_FETCHED = ("zenodo.org", "requests.exceptions.")  # in its last words when it has no weights yet and no network
 
 
 def program() -> str:
@@ -41,10 +43,15 @@ def extract(scan: Volume, *, use_gpu: bool, progress: Progress) -> Array:
         where = ["-i", str(folder / "scan.nii.gz"), "-o", str(folder / "brain.nii.gz"), "-device", "cuda" if use_gpu else "cpu"]
         code, said = _run([program(), *where, *options], folder / "said", progress)
         mask = folder / "brain_bet.nii.gz"
+        if code != 0 and any(word in said for word in _NOT_FETCHED):
+            raise NoBrainError(
+                f"no brain was looked for in {scan.name}: HD-BET has no weights on this machine yet and could not download "
+                "them; run hd-bet once where there is a network, or choose another --brain."
+            )
         if code != 0 or not mask.exists():
             raise NoBrainError(
-                f"no brain was found in {scan.name}: HD-BET ended with code {code} ({said}); this program knows HD-BET 2, "
-                "run it by hand to see more, or choose another --brain."
+                f"no brain was found in {scan.name}: HD-BET ended with code {code} ({said[:_TOLD]}); this program knows "
+                "HD-BET 2, run it by hand to see more, or choose another --brain."
             )
         try:
             found = read_labels(mask)
@@ -73,4 +80,4 @@ def _run(command: list[str], log: Path, progress: Progress) -> tuple[int, str]:
                     process.kill()
             process.wait()
     lines = [" ".join(line.split()) for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    return process.returncode, lines[-1][:200] if lines else "it said nothing"
+    return process.returncode, lines[-1] if lines else "it said nothing"

@@ -235,14 +235,29 @@ def test_the_network_has_the_published_layers_and_keeps_shapes():
         assert network(torch.rand(1, 1, UNIT, UNIT, 2 * UNIT)).shape == (1, 1, UNIT, UNIT, 2 * UNIT)
 
 
-def test_the_field_of_synthstrip_is_centred_and_its_axes_run_left_inferior_anterior():
-    grid = ad.Grid((100, 220, 150), (1.0, 1.0, 2.0), (-30.0, 20.0, 5.0), (0, 1, 0, 0, 0, 1, 1, 0, 0))
-    field = synthstrip.conformed_grid(grid)
-    assert field.size == (256, 192, 320)  # left 220 mm, inferior 100, anterior 300
-    middle, around = (g.to_world(np.array([[(n - 1) / 2 for n in g.shape]]))[0] for g in (grid, field))
-    np.testing.assert_allclose(around, middle, atol=1e-9)
-    axes = np.reshape(field.direction, (3, 3)).T.tolist()
-    assert axes == [[1, 0, 0], [0, 0, -1], [0, -1, 0]]  # LPS
+def test_the_field_of_synthstrip_keeps_the_scans_axes_ordered_to_left_inferior_and_anterior():
+    """As mri_synthstrip lays it: 1 mm, the nearest voxel, the box around what is not dark in sides of 192 mm and more."""
+    turned = np.array(
+        [[0, 0, 1], [0.8, 0.6, 0], [-0.6, 0.8, 0]]
+    )  # columns: posterior and inferior, posterior and superior, left
+    grid = ad.Grid((100, 200, 130), (2.0, 1.0, 1.5), (-30.0, 20.0, 5.0), tuple(turned.ravel().tolist()))
+    values = np.random.default_rng(8).uniform(10, 90, grid.shape).astype(np.float32)
+    values[:10] = 0  # dark, 15 mm on the right
+    head, field = synthstrip.conformed(ad.Volume(values, grid))
+    assert head.shape == field.size == (192, 256, 256)  # left 180 mm, inferior 200, anterior 200
+    axes = np.reshape(field.direction, (3, 3)).T
+    np.testing.assert_allclose(axes, [turned[:, 2], -turned[:, 1], -turned[:, 0]], atol=1e-12)
+    seen = np.argwhere(head > 0)[::997]
+    places = field.to_world(seen[:, ::-1])
+    nearest = (places - grid.to_world(np.zeros((1, 3)))) @ turned / grid.spacing
+    low, high = np.floor(nearest).astype(int), np.ceil(nearest).astype(int)
+    choices = [values[tuple(np.clip(c, 0, np.array(grid.size) - 1)[:, ::-1].T)] for c in _between(low, high)]
+    assert (np.stack(choices) == head[tuple(seen.T)]).any(axis=0).all()
+
+
+def _between(low, high):
+    """All corners of the boxes from low to high."""
+    return [np.where(np.array([i, j, k], bool), high, low) for i in (0, 1) for j in (0, 1) for k in (0, 1)]
 
 
 def test_synthstrip_weights_draw_the_mask_from_the_signed_distance(a_head, tmp_path, monkeypatch):

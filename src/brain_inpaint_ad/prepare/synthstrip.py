@@ -75,7 +75,7 @@ def conformed(scan: Volume) -> tuple[Array, Grid]:
 
     directions = np.reshape(scan.grid.direction, (3, 3))
     worlds = [world for world, _ in _LIA]
-    order = list(max(permutations(range(3)), key=lambda axes: float(np.abs(directions[worlds, axes]).sum())))
+    order = list(max(permutations(range(3)), key=lambda axes: float(np.abs(directions[worlds, list(axes)]).sum())))
     senses = np.array([sense * np.sign(directions[world, axis]) for (world, sense), axis in zip(_LIA, order, strict=True)])
     head = (scan.array - scan.array.min()).astype(np.float32).transpose(2, 1, 0).transpose(order)
     head = head[tuple(slice(None, None, int(sense)) for sense in senses)]

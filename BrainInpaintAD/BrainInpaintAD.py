@@ -289,7 +289,7 @@ class BrainInpaintADTest(ScriptedLoadableModuleTest):
 
     def _importedResult(self):
         """A made-up oblique scan and what the core could have written about it, brought into the scene."""
-        from BrainInpaintADLib import Results, Scene
+        from BrainInpaintADLib import ResultImport, Scene
         from BrainInpaintADLib.Settings import Settings
 
         rng = np.random.default_rng(0)
@@ -303,7 +303,7 @@ class BrainInpaintADTest(ScriptedLoadableModuleTest):
                 Scene.writeVolume(node, Path(name) / file)
                 slicer.mrmlScene.RemoveNode(node)
             (Path(name) / "findings.csv").write_text("label,volume_ml\n1,0.1\n2,0.2\n", encoding="utf-8")
-            return scan, anomalies, Results.importResult(Path(name), scan, settings=Settings())
+            return scan, anomalies, ResultImport.importResult(Path(name), scan, settings=Settings())
 
 
 def _ijkToRas(node):

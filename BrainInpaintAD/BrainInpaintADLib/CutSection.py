@@ -1,4 +1,4 @@
-"""Window size and regions: sliders whose result follows at once where it can.
+"""Window size (see WindowSlider) and regions: sliders whose result follows at once where it can.
 
 A slider's events only start a single-shot timer, so of many events in a row the last value is cut, once, and nothing
 queues up. While the scale slider is dragged one slice is cut; the parameter node hears of the value when it is let go.
@@ -22,13 +22,12 @@ from .Recut import Recut, RecutError
 from .Results import ResultNodes
 from .Scene import SceneError
 from .Segments import SegmentsError
-from .Settings import PUBLISHED, SUITED, WINDOW_MODEL, Settings
+from .Settings import PUBLISHED, SUITED, Settings
 from .Situation import Situation
+from .WindowSlider import WindowSlider
 
 _REFUSALS = (RecutError, SceneError, SegmentsError, FindingsError)  # their messages name the remedy
 
-_NO_WINDOWS = (0,)  # the sizes of a model without
-_PAUSE_MS = 300  # before a window size that is not ready starts a detection: the user may only be passing through it
 _YIELD_MS, _SLEEP_S = 20, 0.005  # of every 25 ms, 5 for the thread that loads
 _WARM_MS = 300  # after a result has come: the views are drawn first
 
@@ -46,7 +45,8 @@ class CutSection:
         makeRecut: Callable[[ResultNodes], Recut] = Recut,
     ) -> None:
         self._ui = ui
-        self._onWindow, self._onCut, self._onRefused = onWindow, onCut, onRefused
+        self._onCut, self._onRefused = onCut, onRefused
+        self._windows = WindowSlider(ui, onWindow=onWindow)
         self._makeRecut = makeRecut
         self._situation: Situation | None = None
         self._recut: Recut | None = None
@@ -58,12 +58,9 @@ class CutSection:
         self._refusal = ""  # why
         self._live = self._timer(0, self._cutSlice)
         self._whole = self._timer(0, self._cutVolume)
-        self._window = self._timer(_PAUSE_MS, self._chooseWindow)
         self._warm = self._timer(_WARM_MS, self._prepare)
         self._surfaces = self._timer(_WARM_MS, self._showSurfaces)
         self._yield = self._timer(_YIELD_MS, self._letLoad)
-        ui.windowSlider.connect("sliderMoved(int)", self._showSize)
-        ui.windowSlider.connect("valueChanged(int)", self._onSize)
         ui.scaleSlider.connect("valueIsChanging(double)", self._onScale)
         ui.resetButton.connect("clicked(bool)", self._onReset)
 
@@ -82,8 +79,7 @@ class CutSection:
         self._situation = situation
         self._follow(situation)
         ui, isFree = self._ui, not situation.state.isBusy and situation.parameters is not None
-        sizes = situation.model.windowsMm if situation.model is not None else ()
-        self._showSizes(situation, sizes, isFree)
+        self._windows.show(situation, isFree=isFree)
         ui.scaleSlider.enabled = ui.resetButton.enabled = isFree
         for widget in (ui.ruleComboBox, ui.sigmaSpinBox, ui.minSizeSpinBox, ui.minVolumeSpinBox):
             widget.enabled = isFree
@@ -99,7 +95,8 @@ class CutSection:
         self._known = self._refused = None
 
     def _letGo(self) -> None:
-        for timer in (self._live, self._whole, self._window, self._warm, self._surfaces, self._yield):
+        self._windows.stop()
+        for timer in (self._live, self._whole, self._warm, self._surfaces, self._yield):
             timer.stop()
         if self._recut is not None:
             with suppress(Exception):  # its nodes may be gone
@@ -112,44 +109,6 @@ class CutSection:
         timer.setInterval(delayMs)
         timer.connect("timeout()", receive)
         return timer
-
-    # Window size
-
-    def _showSizes(self, situation: Situation, sizes: tuple[int, ...], isFree: bool) -> None:
-        slider = self._ui.windowSlider
-        wasBlocked = slider.blockSignals(True)
-        slider.maximum = max(len(sizes) - 1, 0)
-        current = situation.parameters.windowMm if situation.parameters is not None else None
-        if current in sizes:
-            slider.value = sizes.index(current)
-        slider.blockSignals(wasBlocked)
-        slider.enabled = isFree and len(sizes) > 1
-        self._showSize(slider.value)
-        for widget in (slider, self._ui.windowTitleLabel, self._ui.windowLabel):
-            widget.toolTip = windowToolTip(sizes)
-        self._ui.readyLabel.text = readyText(sizes, situation.readyMm)
-        self._ui.readyLabel.visible = len(sizes) > 1 or sizes == _NO_WINDOWS
-
-    def _showSize(self, index: int) -> None:
-        size = self._sizeAt(index)
-        self._ui.windowLabel.text = _("{size} mm").format(size=size) if size else ""
-
-    def _onSize(self, index: int) -> None:
-        self._showSize(index)
-        if self._sizeAt(index) in self._situation.readyMm:
-            self._window.stop()
-            self._chooseWindow()
-        else:
-            self._window.start()
-
-    def _chooseWindow(self) -> None:
-        size = self._sizeAt(self._ui.windowSlider.value)
-        if size and self._situation.parameters is not None and not self._situation.state.isBusy:
-            self._onWindow(size)
-
-    def _sizeAt(self, index: int) -> int:
-        sizes = self._situation.model.windowsMm if self._situation and self._situation.model else ()
-        return sizes[index] if index < len(sizes) else 0
 
     # Regions
 
@@ -265,33 +224,3 @@ def _name(box, texts: tuple[str, ...]) -> None:
 
 def _cutKey(result: ResultNodes, settings: Settings) -> tuple[str, tuple]:
     return result.heatmapNode.GetID(), cutFields(settings)
-
-
-def windowToolTip(sizes: tuple[int, ...]) -> str:
-    """What the window is, and where the slider stops."""
-    text = _("Side of the erased square that the model fills in again, in mm.")
-    if sizes == _NO_WINDOWS:
-        hint = _("The chosen model has no windows; to set their size, choose the published model '{name}' under Inputs.")
-        return text + " " + hint.format(name=WINDOW_MODEL)
-    if len(sizes) < 2:
-        return text + " " + _("This model has one size.")
-    return (
-        text
-        + " "
-        + _(
-            "It stops at the sizes the model has: small windows find small anomalies, large windows large ones. A size that is "
-            "ready is shown at once, another one starts a detection when a result of this scan is shown."
-        )
-    )
-
-
-def readyText(sizes: tuple[int, ...], ready: tuple[int, ...]) -> str:
-    """Which sizes can be shown at once, such as "16 · 32 · 64 mm; ready: 32 mm", or which model has windows."""
-    if not sizes:
-        return ""
-    if sizes == _NO_WINDOWS:
-        return _("This model has no windows; the published model '{name}' has.").format(name=WINDOW_MODEL)
-    there = _("{sizes} mm").format(sizes=" · ".join(f"{size:g}" for size in sizes))
-    if not ready:
-        return _("{there}; none is ready").format(there=there)
-    return _("{there}; ready: {ready} mm").format(there=there, ready=", ".join(f"{size:g}" for size in ready))

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory, gettempdir
 import slicer
 from slicer.i18n import tr as _
 
-from . import Core, Results
+from . import Core, ResultImport, Results
 from .Results import ResultNodes, Seen
 from .Scene import checkScan, writeVolume
 from .Settings import Settings
@@ -197,7 +197,7 @@ class Detection:
         """A preview is a courtesy: when it cannot be shown, the detection goes on."""
         try:
             folder = Core.previewFolder(self._out)
-            self.preview = Results.importResult(folder, self._volumeNode, settings=self._settings, isPreview=True)
+            self.preview = ResultImport.importResult(folder, self._volumeNode, settings=self._settings, isPreview=True)
         except Exception as error:
             self._onLog(_("The preview could not be shown: {error}").format(error=self._inTheUsersNames(str(error))))
             return
@@ -207,7 +207,7 @@ class Detection:
     def _import(self) -> None:
         self._machine.moveTo(State.IMPORTING)
         try:
-            self.result = Results.importResult(self._out, self._volumeNode, settings=self._settings)
+            self.result = ResultImport.importResult(self._out, self._volumeNode, settings=self._settings)
         except Exception as error:  # whatever a result file holds, it must end in a state the user can leave
             self._fail(self._inTheUsersNames(str(error)))
             return

@@ -6,7 +6,7 @@ import math
 
 from slicer.i18n import tr as _
 
-from . import Heatmap, Results
+from . import Heatmap, Results, SliceLayers
 from .Parameters import Parameters
 from .Results import ResultNodes
 from .Situation import Situation
@@ -59,7 +59,7 @@ class DisplaySection:
     def _bring(self, result: ResultNodes, parameters: Parameters) -> None:
         node = result.heatmapNode
         self._tell("show", parameters.showReconstruction, lambda isShown: _show(result, parameters, isShown))
-        self._tell("opacity", parameters.heatmapOpacity, lambda opacity: Heatmap.setOpacity(node, opacity))
+        self._tell("opacity", parameters.heatmapOpacity, lambda opacity: SliceLayers.setOpacity(node, opacity))
         self._tell("colours", parameters.colourMap, lambda name: Heatmap.setColourMap(node, name))
         self._tell("bar", parameters.showColourBar, lambda isShown: Heatmap.setColourBar(node, isShown))
         if not result.isPreview:

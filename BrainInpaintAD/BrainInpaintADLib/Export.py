@@ -14,7 +14,7 @@ from pathlib import Path
 import slicer
 from slicer.i18n import tr as _
 
-from . import Findings, Scene, Segments
+from . import Findings, Scene, SegmentExport
 from .Results import ResultNodes
 
 LABELMAP_SUFFIXES = (".nii.gz", ".nrrd")
@@ -36,7 +36,7 @@ def fileName(result: ResultNodes, suffix: str) -> str:
 
 def exportLabelmap(result: ResultNodes) -> slicer.vtkMRMLLabelMapVolumeNode:
     """A new labelmap volume on the grid and under the transform of the scan."""
-    node = Segments.exportLabelmap(result.segmentationNode, result.volumeNode)
+    node = SegmentExport.exportLabelmap(result.segmentationNode, result.volumeNode)
     Scene.placeBeside(node, result.volumeNode)
     return node
 
@@ -49,7 +49,7 @@ def writeLabelmap(result: ResultNodes, path: Path, *, overwrite: bool = False) -
         with Scene.takenBack(result.segmentationNode.GetScene()):
             storage = slicer.vtkMRMLVolumeArchetypeStorageNode()
             storage.SetFileName(str(temporary))
-            return bool(storage.WriteData(Segments.exportLabelmap(result.segmentationNode, result.volumeNode)))
+            return bool(storage.WriteData(SegmentExport.exportLabelmap(result.segmentationNode, result.volumeNode)))
 
     return _written(path, write, overwrite=overwrite)
 
@@ -84,7 +84,7 @@ def whyNoDicom(result: ResultNodes) -> str:
         return _("The scan was not loaded from DICOM; export a labelmap or a .seg.nrrd file instead.")
     if _DICOM_PLUGIN not in getattr(getattr(slicer, "modules", None), "dicomPlugins", {}):
         return _("DICOM segmentations need the extension QuantitativeReporting; install it in the Extensions Manager.")
-    if not Segments.exportedIds(result.segmentationNode):
+    if not SegmentExport.exportedIds(result.segmentationNode):
         return _("There is no anomaly to export.")
     return ""
 
@@ -133,7 +133,7 @@ def _copyOfKept(result: ResultNodes, copy: slicer.vtkMRMLSegmentationNode) -> sl
     copy.SetAndObserveTransformNodeID(result.segmentationNode.GetTransformNodeID())
     target = copy.GetSegmentation()
     target.CopyConversionParameters(source)
-    for identifier in Segments.exportedIds(result.segmentationNode):
+    for identifier in SegmentExport.exportedIds(result.segmentationNode):
         target.CopySegmentFromSegmentation(source, identifier)
     if copy.GetScene() is not None:
         copy.SetReferenceImageGeometryParameterFromVolumeNode(result.volumeNode)

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 
 from slicer.i18n import tr as _
 
-from .Models import Model, fitText
+from .Models import Model
+from .ScanFit import fitText
 from .Scene import SceneError, checkScan
 from .Situation import Situation
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib
 import logging
-import shutil
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator
@@ -21,9 +20,10 @@ import slicer
 from slicer.i18n import tr as _
 
 from . import Models
+from .AddedModels import AddedModels
 from .InstallLedger import Ledger
 from .InstallPlan import DOWNLOAD_MB, InstallItem, InstallPlan, torchItem
-from .OfflineFolder import filesOf, fittingWheels, wholeModels
+from .OfflineFolder import fittingWheels, wholeModels
 from .Packages import (
     OPTIONAL,
     InstallError,
@@ -67,9 +67,9 @@ class Installer:
         self._confirm = confirm
         self._installedNames = installedNames or installedPackages
         self._requirements = requirements
-        self._modelsFolder = modelsFolder or Models.userFolder()
         ledgerFolder = modelsFolder.parent if modelsFolder else Models.homeFolder()  # models may lie elsewhere
         self._ledger = Ledger(ledgerFolder / "installed.json")
+        self._models = AddedModels(modelsFolder or Models.userFolder(), self._ledger)
 
     def plan(self) -> InstallPlan:
         """What `ensure(everything=True)` would install."""
@@ -126,12 +126,12 @@ class Installer:
             text = _("{folder} holds neither wheels (.whl) nor models (.safetensors with .json); choose another folder.")
             raise InstallError(text.format(folder=folder))
         needs = self._needsFromFolder(folder, wheels)
-        self._refuseToOverwrite(models)
+        self._models.refuseToOverwrite(models)
         with self._recorded():
             if needs:
                 self._pipFromFolder(folder, [need for need in needs if nameOf(need) not in OPTIONAL], interactive)
             _tryOptional(needs, lambda optional: self._pipFromFolder(folder, optional, False))
-        self._copyModels(models)
+        self._models.copyIn(models)
         return self._folderText(needs, models)
 
     def downloadCommand(self) -> str:
@@ -154,12 +154,9 @@ class Installer:
             except Exception as error:
                 text = _("The packages could not be removed ({error}); restart Slicer and press 'Remove' before anything else.")
                 raise InstallError(text.format(error=error)) from error
-        models = self._ledger.models
-        for name in models:
-            for path in reversed(filesOf(self._modelsFolder, name)):  # the card first: it is what lists a model
-                path.unlink(missing_ok=True)
+        models = self._models.delete()
         self._ledger.write(packages=ours - going, models=set())
-        text = _("Removed {packages} packages and {models} models.").format(packages=len(going), models=len(models))
+        text = _("Removed {packages} packages and {models} models.").format(packages=len(going), models=models)
         kept = ours - going
         return text + (" " + _("Other packages need: {names}.").format(names=", ".join(sorted(kept))) if kept else "")
 
@@ -248,25 +245,6 @@ class Installer:
             names = ", ".join(absent)
             raise InstallError(text.format(folder=folder, tag=tag, names=names, command=self.downloadCommand()))
         return [need for need in needs if canonical(nameOf(need)) in wheels]
-
-    def _refuseToOverwrite(self, models: dict[str, Path]) -> None:
-        taken = [name for name in models if name not in self._ledger.models and filesOf(self._modelsFolder, name)[0].exists()]
-        if taken:
-            text = _("{folder} already holds a model called {names}, put there by somebody else; rename or delete it first.")
-            raise InstallError(text.format(folder=self._modelsFolder, names=", ".join(taken)))
-
-    def _copyModels(self, models: dict[str, Path]) -> None:
-        try:
-            self._modelsFolder.mkdir(parents=True, exist_ok=True)
-            for name, weights in models.items():
-                for path in filesOf(weights.parent, name):  # weights first: a card without them would be listed
-                    unfinished = self._modelsFolder / f".{path.name}"
-                    shutil.copyfile(path, unfinished)
-                    unfinished.replace(self._modelsFolder / path.name)
-                self._ledger.write(models=self._ledger.models | {name})
-        except OSError as error:
-            text = _("The models could not be copied to {folder} ({error}); make room or ask for the right to write there.")
-            raise InstallError(text.format(folder=self._modelsFolder, error=error.strerror)) from error
 
     def _folderText(self, needs: list, models: dict[str, Path]) -> str:
         text = _("Installed {packages} packages and {models} models.").format(packages=len(needs), models=len(models))

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import base64
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import slicer
-from slicer.i18n import tr as _
 
-from . import Findings, Heatmap, Models, Scene, Segments
-from .Core import CoreMissingError
+from . import Findings, Heatmap, Scene, Segments, SliceLayers
 from .Findings import Finding
-from .ScanScore import ScanReport, readReport
-from .Settings import Settings
+from .ScanScore import ScanReport
 
 SCAN, SEGMENTATION, RECONSTRUCTION, FINDINGS, RECUT = (  # roles of the references on the heatmap node
     f"BrainInpaintAD.{role}" for role in ("scan", "segmentation", "reconstruction", "findings", "recut")
 )
-_MODEL, _WINDOW, _PREVIEW, _SUMMARY, KEY, _PLACE, _REPORT = (  # attributes of the heatmap node
+MODEL, WINDOW, PREVIEW, _SUMMARY, KEY, PLACE, REPORT = (  # attributes of the heatmap node
     f"BrainInpaintAD.{name}" for name in ("model", "windowMm", "isPreview", "summary", "key", "place", "scanReport")
 )
 _EVERY = 7  # voxels: of these a scan's fingerprint is made, in a millisecond
-_NOT_IN_TREE = slicer.vtkMRMLSubjectHierarchyConstants.GetSubjectHierarchyExcludeFromTreeAttributeName()
 
 
 @dataclass(frozen=True)
@@ -42,11 +36,11 @@ class ResultNodes:
     @property
     def model(self) -> str:
         """As in the settings of the detection."""
-        return self.heatmapNode.GetAttribute(_MODEL) or ""
+        return self.heatmapNode.GetAttribute(MODEL) or ""
 
     @property
     def windowMm(self) -> int:
-        return int(self.heatmapNode.GetAttribute(_WINDOW) or 0)
+        return int(self.heatmapNode.GetAttribute(WINDOW) or 0)
 
     @property
     def isRarity(self) -> bool:
@@ -55,7 +49,7 @@ class ResultNodes:
 
     @property
     def isPreview(self) -> bool:
-        return self.heatmapNode.GetAttribute(_PREVIEW) == "1"
+        return self.heatmapNode.GetAttribute(PREVIEW) == "1"
 
     @property
     def summary(self) -> str:
@@ -65,7 +59,7 @@ class ResultNodes:
     @property
     def scanReport(self) -> ScanReport:
         """What was said of the scan as a whole."""
-        return ScanReport.fromText(self.heatmapNode.GetAttribute(_REPORT))
+        return ScanReport.fromText(self.heatmapNode.GetAttribute(REPORT))
 
     @property
     def findings(self) -> Sequence[Finding]:
@@ -88,57 +82,9 @@ class ResultNodes:
 class Seen:
     """What the views show of results and scans."""
 
-    layers: Sequence[Heatmap.Layers]
+    layers: Sequence[SliceLayers.Layers]
     segmentationNodes: Sequence[slicer.vtkMRMLSegmentationNode]  # of results, those that are visible
     withColourBar: Sequence[slicer.vtkMRMLScalarVolumeNode]  # heatmaps
-
-
-def importResult(
-    folder: Path, volumeNode: slicer.vtkMRMLScalarVolumeNode, *, settings: Settings, isPreview: bool = False
-) -> ResultNodes:
-    """The core's files as new nodes: all of it or nothing. SceneError, FindingsError or SegmentsError say why.
-
-    Files that are optional: reconstruction.nii.gz and recut.npz. Nothing is seen of it in any view, see `show`.
-    """
-    heatmapNode = Scene.readLike(volumeNode, folder / "heatmap.nii.gz", slicer.vtkMRMLScalarVolumeNode())
-    labelmapNode = Scene.readLike(volumeNode, folder / "anomalies.nii.gz", slicer.vtkMRMLLabelMapVolumeNode())
-    reconstructionNode = None
-    if (folder / "reconstruction.nii.gz").is_file():
-        reconstructionNode = Scene.readLike(volumeNode, folder / "reconstruction.nii.gz", slicer.vtkMRMLScalarVolumeNode())
-    findings = [replace(row, name=Segments.nameOf(row.label)) for row in Findings.readFindings(folder / "findings.csv")]
-    recut = folder / "recut.npz"
-    place = " ".join(repr(float(number)) for number in Scene.worldMatrix(volumeNode).ravel())
-    scene = volumeNode.GetScene()
-    with Scene.takenBack(scene, onlyOnFailure=True):
-        name = _Names(volumeNode, settings.windowMm, isPreview)
-        _addVolume(heatmapNode, volumeNode, name(_("heatmap")))
-        Heatmap.prepare(heatmapNode, isRarity=_tellsRarity(settings.model))
-        labels = slicer.util.arrayFromVolume(labelmapNode)
-        segmentationNode = Segments.addToScene(labels, heatmapNode, name(_("anomalies")), volumeNode)
-        segmentationNode.SetDisplayVisibility(False)
-        tableNode = scene.AddNewNodeByClass("vtkMRMLTableNode", name(_("findings")))
-        Findings.fillTable(tableNode, findings)
-        if reconstructionNode is not None:
-            _addVolume(reconstructionNode, volumeNode, name(_("reconstruction")))
-            reconstructionNode.SetNodeReferenceID(SCAN, volumeNode.GetID())
-            _showLike(reconstructionNode, volumeNode)
-        recutNode = _addText(scene, name(_("recut data")), recut.read_bytes()) if recut.is_file() else None
-        for node in filter(None, (heatmapNode, segmentationNode, tableNode, reconstructionNode)):
-            Scene.placeBeside(node, volumeNode)
-        result = ResultNodes(heatmapNode, volumeNode, segmentationNode, tableNode, reconstructionNode, recutNode)
-        for role, node in _parts(result):
-            heatmapNode.SetNodeReferenceID(role, node.GetID() if node is not None else None)
-        for attribute, text in (
-            (_MODEL, settings.model),
-            (_WINDOW, f"{settings.windowMm:g}"),
-            (_PREVIEW, "1" if isPreview else "0"),
-            (KEY, fingerprint(volumeNode)),
-            (_PLACE, place),
-            (_REPORT, readReport(folder / "report.json").toText()),
-        ):
-            heatmapNode.SetAttribute(attribute, text)
-        _tell(result)
-    return result
 
 
 def resultOf(heatmapNode: slicer.vtkMRMLScalarVolumeNode | None) -> ResultNodes | None:
@@ -185,7 +131,7 @@ def show(result: ResultNodes, *, opacity: float, showReconstruction: bool = Fals
         if root is not result.heatmapNode:
             _hide(root)
     behind = result.reconstructionNode if showReconstruction else None
-    Heatmap.showOverlay(result.volumeNode, result.heatmapNode, opacity=opacity, backgroundNode=behind)
+    SliceLayers.showOverlay(result.volumeNode, result.heatmapNode, opacity=opacity, backgroundNode=behind)
     result.segmentationNode.SetDisplayVisibility(True)
 
 
@@ -212,7 +158,7 @@ def seen(scene: slicer.vtkMRMLScene) -> Seen:
     roots = _roots(scene)
     segmentations = [node for node in (root.GetNodeReference(SEGMENTATION) for root in roots) if node is not None]
     return Seen(
-        layers=Heatmap.layers(scene),
+        layers=SliceLayers.layers(scene),
         segmentationNodes=[node for node in segmentations if node.GetDisplayVisibility()],
         withColourBar=[root for root in roots if Heatmap.isColourBarShown(root)],
     )
@@ -223,7 +169,7 @@ def seeAgain(before: Seen, *, insteadOf: ResultNodes) -> None:
 
     What has left the scene meanwhile is passed over.
     """
-    Heatmap.setLayers(before.layers, insteadOf=insteadOf.heatmapNode)
+    SliceLayers.setLayers(before.layers, insteadOf=insteadOf.heatmapNode)
     for node in before.segmentationNodes:
         if node.GetScene() is not None:
             node.SetDisplayVisibility(True)
@@ -237,7 +183,7 @@ def remove(result: ResultNodes) -> None:
 
     Parts that the user has deleted already are passed over.
     """
-    own = [node for role, node in [*_parts(result), ("", result.heatmapNode)] if role != SCAN and node is not None]
+    own = [node for role, node in [*parts(result), ("", result.heatmapNode)] if role != SCAN and node is not None]
     left = [node for node in own if node.GetScene() is not None]
     if result.heatmapNode in left:
         hide(result)
@@ -255,7 +201,23 @@ def setKept(result: ResultNodes, label: int, isKept: bool) -> None:
 def setFindings(result: ResultNodes, findings: Iterable[Finding]) -> None:
     """Replace the table; centres as the world was at the detection. The summary follows."""
     Findings.fillTable(result.tableNode, findings)
-    _tell(result)
+    sumUp(result)
+
+
+def sumUp(result: ResultNodes) -> None:
+    """Write the status line anew, from the findings that are kept."""
+    result.heatmapNode.SetAttribute(_SUMMARY, Findings.summary(result.findings))
+
+
+def parts(result: ResultNodes) -> list[tuple[str, slicer.vtkMRMLNode | None]]:
+    """Roles on the heatmap node, and the nodes that have them."""
+    return [
+        (SCAN, result.volumeNode),
+        (SEGMENTATION, result.segmentationNode),
+        (FINDINGS, result.tableNode),
+        (RECONSTRUCTION, result.reconstructionNode),
+        (RECUT, result.recutNode),
+    ]
 
 
 def fingerprint(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> str:
@@ -274,67 +236,10 @@ def _roots(scene: slicer.vtkMRMLScene) -> list[slicer.vtkMRMLScalarVolumeNode]:
 def _hide(heatmapNode: slicer.vtkMRMLScalarVolumeNode) -> None:
     """As `hide`; parts that the user has deleted are passed over."""
     scan, segmentation, rebuilt = (heatmapNode.GetNodeReference(role) for role in (SCAN, SEGMENTATION, RECONSTRUCTION))
-    Heatmap.takeOut(heatmapNode, scan, rebuilt)
+    SliceLayers.takeOut(heatmapNode, scan, rebuilt)
     Heatmap.setColourBar(heatmapNode, False)
     if segmentation is not None:
         segmentation.SetDisplayVisibility(False)
-
-
-def _tellsRarity(model: str) -> bool:
-    """Of a model that cannot be found any more, nothing is known."""
-    try:
-        return Models.findModel(model).tellsRarity
-    except (Models.ModelsError, CoreMissingError):
-        return False
-
-
-class _Names:
-    """Names for new nodes, such as "t1 heatmap 32 mm", each unique in the scene."""
-
-    def __init__(self, volumeNode, windowMm: float, isPreview: bool) -> None:
-        self._scan, self._scene = volumeNode.GetName(), volumeNode.GetScene()
-        self._tail = _("{size:g} mm preview") if isPreview else _("{size:g} mm")
-        self._tail = self._tail.format(size=windowMm) if windowMm else ""
-
-    def __call__(self, what: str) -> str:
-        return self._scene.GenerateUniqueName(f"{self._scan} {what} {self._tail}".strip())
-
-
-def _parts(result: ResultNodes) -> list[tuple[str, slicer.vtkMRMLNode | None]]:
-    return [
-        (SCAN, result.volumeNode),
-        (SEGMENTATION, result.segmentationNode),
-        (FINDINGS, result.tableNode),
-        (RECONSTRUCTION, result.reconstructionNode),
-        (RECUT, result.recutNode),
-    ]
-
-
-def _addVolume(node, volumeNode, name: str) -> None:
-    """Under the transform of the scan."""
-    node.SetName(name)
-    volumeNode.GetScene().AddNode(node)
-    node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
-
-
-def _showLike(node, volumeNode) -> None:
-    """The scan's own window and level, so that the two can be compared."""
-    node.CreateDefaultDisplayNodes()
-    display, scans = node.GetDisplayNode(), volumeNode.GetDisplayNode()
-    if scans is not None:
-        display.AutoWindowLevelOff()
-        display.SetWindowLevel(scans.GetWindow(), scans.GetLevel())
-        if scans.GetColorNodeID():
-            display.SetAndObserveColorNodeID(scans.GetColorNodeID())
-
-
-def _addText(scene, name: str, content: bytes) -> slicer.vtkMRMLTextNode:
-    """Bytes as text. Not hidden from editors, for Slicer's save dialog passes over what is; it is kept out of the tree."""
-    node = slicer.vtkMRMLTextNode()
-    node.SetName(name)
-    node.SetAttribute(_NOT_IN_TREE, "1")
-    node.SetText(base64.b64encode(content).decode())
-    return scene.AddNode(node)
 
 
 def _removeWithCompanions(scene, node) -> None:
@@ -350,13 +255,9 @@ def _removeWithCompanions(scene, node) -> None:
             scene.RemoveNode(companion)
 
 
-def _tell(result: ResultNodes) -> None:
-    result.heatmapNode.SetAttribute(_SUMMARY, Findings.summary(result.findings))
-
-
 def _placeNow(heatmapNode, rasMm: tuple[float, float, float] | None) -> tuple[float, float, float] | None:
     """Where a point of the detection's world lies now; the heatmap may have been moved or hardened meanwhile."""
-    text = heatmapNode.GetAttribute(_PLACE)
+    text = heatmapNode.GetAttribute(PLACE)
     if rasMm is None or text is None:
         return rasMm
     then = np.array([float(number) for number in text.split()]).reshape(4, 4)

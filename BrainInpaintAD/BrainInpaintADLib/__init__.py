@@ -3,9 +3,10 @@
 Without MRML:     Settings (what the user chooses) · CutKinds (what regions are cut in) · Core (the command line) ·
                   Worker (the process) · Packages (what Slicer's Python has) · States · Findings ·
                   ScanScore (the scan as a whole)
-With MRML:        Models (cards, does a scan fit) · Scene (geometry) · Results (a result's nodes) · Heatmap (display) ·
-                  Segments · Recut (sliders) · Views · Export · Samples · Detection (one run)
-With Qt:          Parameters (parameter node) · Install (with InstallPlan, InstallLedger, OfflineFolder) ·
+With MRML:        Models (cards) · ScanFit (does a scan fit) · Scene (geometry) · Results (a result's nodes) ·
+                  ResultImport (the core's files) · Heatmap (display) · SliceLayers (what views show) · Segments ·
+                  SegmentExport · Recut (sliders) · Views · Export · Samples · Detection (one run)
+With Qt:          Parameters (parameter node) · Install (with InstallPlan, InstallLedger, OfflineFolder, AddedModels) ·
                   Widget (the panel) · Situation (what it shows) ·
-                  one file per section: Inputs, Run, Cut, Findings, Display, Export, Install
+                  one file per section: Inputs, Run, Cut (with WindowSlider), Findings, Display, Export, Install
 """

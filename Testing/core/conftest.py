@@ -11,8 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 from typer.testing import CliRunner
 
 from brain_inpaint_ad.cli.app import app
@@ -94,6 +96,17 @@ def a_phantom_scan(a_phantom, tmp_path_factory) -> Path:
 def a_coarse_scan(tmp_path_factory) -> Path:
     """5 mm: prepared in a second."""
     return save_phantom(make_phantom(PhantomSettings(spacing_mm=5.0)), tmp_path_factory.mktemp("coarse"))[0]
+
+
+@pytest.fixture(scope="session")
+def a_hot_brain() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Image, brain and heat, (9, 30, 26); the first and last slices show no brain."""
+    brain = np.zeros((9, 30, 26), bool)
+    brain[1:8, 4:27, 3:24] = True
+    smooth = gaussian_filter(np.random.default_rng(0).random(brain.shape), 1.5)
+    image = (smooth - smooth.min()) / np.ptp(smooth) * brain
+    heat = gaussian_filter(np.random.default_rng(1).random(brain.shape), 2) * brain
+    return image.astype(np.float32), brain, heat.astype(np.float32)
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,9 @@ import SimpleITK as sitk
 from sklearn.metrics import roc_auc_score
 
 from brain_inpaint_ad.detectors.baselines import WITH_GROUP, departure
-from brain_inpaint_ad.detectors.healthy import HealthyGroup, build_group, centred_grid, features, features_of, local_mean
+from brain_inpaint_ad.detectors.features import features, features_of, local_mean
+from brain_inpaint_ad.detectors.healthy import HealthyGroup, centred_grid
+from brain_inpaint_ad.detectors.make_group import build_group
 from brain_inpaint_ad.detectors.register import carry, is_plausible, register
 from brain_inpaint_ad.errors import InputError, SettingsError
 from brain_inpaint_ad.io import resample

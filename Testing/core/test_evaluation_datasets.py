@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from brain_inpaint_ad.errors import InputError
-from brain_inpaint_ad.evaluation.datasets import DATASETS, ICH_TYPES, SHARES, split_of
+from brain_inpaint_ad.evaluation.cases import SHARES, split_of
+from brain_inpaint_ad.evaluation.datasets import DATASETS, ICH_TYPES
 
 LAYOUTS = {
     "ixi": [f"IXI{n:03d}-{site}-{n + 800:04d}-T1.nii.gz" for n in range(2, 40) for site in ("Guys", "HH")[n % 2 :][:1]],

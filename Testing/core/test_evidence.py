@@ -10,8 +10,10 @@ import torch
 import brain_inpaint_ad as ad
 from brain_inpaint_ad.detectors.baselines import departure
 from brain_inpaint_ad.detectors.evidence import MAPS, EvidenceDetector, weigh_up
-from brain_inpaint_ad.detectors.healthy import HealthyGroup, align, build_group, features_of
+from brain_inpaint_ad.detectors.features import features_of
+from brain_inpaint_ad.detectors.healthy import HealthyGroup, align
 from brain_inpaint_ad.detectors.load import load_detector
+from brain_inpaint_ad.detectors.make_group import build_group
 from brain_inpaint_ad.detectors.surprise import as_targets, expectation
 from brain_inpaint_ad.errors import FitError, SettingsError, TrainingError
 from brain_inpaint_ad.nets.evidence import EXPONENTS, EvidenceNet, EvidenceSettings

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.ndimage import gaussian_filter
 from skimage.segmentation import felzenszwalb as skimage_felzenszwalb
 
 import brain_inpaint_ad as ad
@@ -24,20 +23,9 @@ VOLUME = SegmentSettings(scale=20, segmentation="volume")
 SPACING = (3.0, 1.0, 1.0)
 
 
-@pytest.fixture(scope="module")
-def a_scan():
-    """Image, brain and heat; the first and last slices show no brain."""
-    brain = np.zeros((9, 30, 26), bool)
-    brain[1:8, 4:27, 3:24] = True
-    smooth = gaussian_filter(np.random.default_rng(0).random(brain.shape), 1.5)
-    image = (smooth - smooth.min()) / np.ptp(smooth) * brain
-    heat = gaussian_filter(np.random.default_rng(1).random(brain.shape), 2) * brain
-    return image.astype(np.float32), brain, heat.astype(np.float32)
-
-
 @pytest.fixture
-def a_recutter(a_scan):
-    return Recutter(*a_scan, spacing=SPACING)
+def a_recutter(a_hot_brain):
+    return Recutter(*a_hot_brain, spacing=SPACING)
 
 
 def literal_regions(image, brain, heatmap, *, scale, sigma, min_size) -> Regions:
@@ -60,20 +48,20 @@ def assert_same(one: Regions, two: Regions) -> None:
     np.testing.assert_array_equal(one.slices, two.slices)
 
 
-def test_slices_are_cut_one_by_one_whatever_was_cut_before(a_scan, a_recutter):
+def test_slices_are_cut_one_by_one_whatever_was_cut_before(a_hot_brain, a_recutter):
     for scale, sigma, min_size in ((20, 0.8, 20), (60, 0.8, 20), (20, 0.8, 20), (20, 0, 5), (20, 0.8, 20)):
         found = a_recutter.regions(SegmentSettings(scale=scale, sigma=sigma, min_size=min_size))
-        assert_same(found, literal_regions(*a_scan, scale=scale, sigma=sigma, min_size=min_size))
+        assert_same(found, literal_regions(*a_hot_brain, scale=scale, sigma=sigma, min_size=min_size))
 
 
-def test_without_numba_slices_are_cut_the_same(a_scan, a_recutter, monkeypatch):
+def test_without_numba_slices_are_cut_the_same(a_hot_brain, a_recutter, monkeypatch):
     monkeypatch.setattr(regions_module, "is_compiled", lambda: False)
     monkeypatch.setattr(regions_module, "build_graph", lambda *_, **__: pytest.fail("our own graph was built"))
-    assert_same(cut_regions(*a_scan, SLICES), literal_regions(*a_scan, scale=20, sigma=0.8, min_size=20))
+    assert_same(cut_regions(*a_hot_brain, SLICES), literal_regions(*a_hot_brain, scale=20, sigma=0.8, min_size=20))
 
 
-def test_the_volume_is_cut_within_the_brain_with_its_spacing(a_scan, a_recutter):
-    image, brain, heatmap = a_scan
+def test_the_volume_is_cut_within_the_brain_with_its_spacing(a_hot_brain, a_recutter):
+    image, brain, heatmap = a_hot_brain
     found = a_recutter.regions(VOLUME)
     np.testing.assert_array_equal(found.labels, ad.felzenszwalb(image, scale=20, mask=brain, spacing=SPACING))
     for region in range(1, found.labels.max() + 1):
@@ -81,18 +69,18 @@ def test_the_volume_is_cut_within_the_brain_with_its_spacing(a_scan, a_recutter)
     assert len(found.heat) == found.labels.max() + 1
     assert found.heat[0] == 0
     assert not found.slices.any()
-    assert not np.array_equal(found.labels, Recutter(*a_scan).regions(VOLUME).labels)
+    assert not np.array_equal(found.labels, Recutter(*a_hot_brain).regions(VOLUME).labels)
 
 
 @pytest.mark.parametrize("settings", [SLICES, VOLUME])
-def test_a_brain_of_nothing_has_no_regions(a_scan, settings):
-    image, brain, heatmap = a_scan
+def test_a_brain_of_nothing_has_no_regions(a_hot_brain, settings):
+    image, brain, heatmap = a_hot_brain
     found = cut_regions(image, np.zeros_like(brain), heatmap, settings)
     assert not found.labels.any()
     assert found.heat.tolist() == [0]
 
 
-def test_one_slice_is_cut_as_it_is_among_all(a_scan, a_recutter):
+def test_one_slice_is_cut_as_it_is_among_all(a_hot_brain, a_recutter):
     whole = a_recutter.regions(SLICES)
     for index in (1, 4):
         alone = a_recutter.slice_regions(index, SLICES)
@@ -111,9 +99,9 @@ def test_a_slice_of_a_volume_is_that_of_its_cut(a_recutter):
 
 
 @pytest.mark.parametrize("settings", [SLICES, VOLUME])
-def test_another_scale_sorts_no_edges_and_going_back_cuts_nothing(a_scan, a_recutter, settings, monkeypatch):
+def test_another_scale_sorts_no_edges_and_going_back_cuts_nothing(a_hot_brain, a_recutter, settings, monkeypatch):
     other = dataclasses.replace(settings, scale=90, min_size=5)
-    fresh = cut_regions(*a_scan, other, spacing=SPACING)
+    fresh = cut_regions(*a_hot_brain, other, spacing=SPACING)
     first = a_recutter.regions(settings)
     monkeypatch.setattr(regions_module, "build_graph", lambda *_, **__: pytest.fail("edges were sorted again"))
     second = a_recutter.regions(other)
@@ -124,11 +112,11 @@ def test_another_scale_sorts_no_edges_and_going_back_cuts_nothing(a_scan, a_recu
 
 
 @pytest.mark.parametrize("settings", [SLICES, VOLUME])
-def test_what_was_warmed_is_there_and_right(a_scan, a_recutter, settings, monkeypatch):
+def test_what_was_warmed_is_there_and_right(a_hot_brain, a_recutter, settings, monkeypatch):
     scales = [snap(10), snap(40)]
     a_recutter.warm(scales, settings).join()
     wanted = [dataclasses.replace(settings, scale=scale) for scale in scales]
-    fresh = [cut_regions(*a_scan, each, spacing=SPACING) for each in wanted]
+    fresh = [cut_regions(*a_hot_brain, each, spacing=SPACING) for each in wanted]
     monkeypatch.setattr(regions_module, "cut", lambda *_, **__: pytest.fail("it was cut again"))
     for each, expected in zip(wanted, fresh, strict=True):
         assert_same(a_recutter.regions(each), expected)
@@ -171,9 +159,9 @@ def test_warming_anew_ends_what_was_being_warmed(a_recutter, monkeypatch):
     assert sorted(begun) == [10, 40]
 
 
-def test_warming_stops_when_the_cache_is_full_and_drops_nothing(a_scan, monkeypatch):
-    one_cut = 4 * a_scan[1].sum() + 2_000  # labels, and room for heat and slices
-    recutter = Recutter(*a_scan, spacing=SPACING, cache_bytes=int(2.5 * one_cut))
+def test_warming_stops_when_the_cache_is_full_and_drops_nothing(a_hot_brain, monkeypatch):
+    one_cut = 4 * a_hot_brain[1].sum() + 2_000  # labels, and room for heat and slices
+    recutter = Recutter(*a_hot_brain, spacing=SPACING, cache_bytes=int(2.5 * one_cut))
     recutter.regions(VOLUME)
     begun, _, gate = cut_at_a_gate(monkeypatch)
     gate.set()
@@ -184,13 +172,13 @@ def test_warming_stops_when_the_cache_is_full_and_drops_nothing(a_scan, monkeypa
     assert begun == [30, 40]
 
 
-def test_many_threads_get_what_one_gets(a_scan, a_recutter):
+def test_many_threads_get_what_one_gets(a_hot_brain, a_recutter):
     scales = [10, 20, 40, 80] * 4
     wanted = [dataclasses.replace(settings, scale=scale) for scale in scales for settings in (SLICES, VOLUME)]
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(a_recutter.regions, wanted))
     for settings, regions in zip(wanted[:8], found[:8], strict=True):
-        assert_same(regions, cut_regions(*a_scan, settings, spacing=SPACING))
+        assert_same(regions, cut_regions(*a_hot_brain, settings, spacing=SPACING))
     for regions, same in zip(found, found[8:], strict=False):
         assert_same(regions, same)
 
@@ -230,13 +218,13 @@ def test_a_scale_that_is_none_is_neither_warmed_nor_snapped(a_recutter, bad):
         snap(bad)
 
 
-def test_a_spacing_that_is_no_tuple_is_refused(a_scan):
+def test_a_spacing_that_is_no_tuple_is_refused(a_hot_brain):
     with pytest.raises(ad.SettingsError, match="spacing must be 3 lengths"):
-        Recutter(*a_scan, spacing=2.0)
+        Recutter(*a_hot_brain, spacing=2.0)
 
 
-def test_intensities_outside_zero_to_one_are_refused(a_scan):
-    image, brain, heatmap = a_scan
+def test_intensities_outside_zero_to_one_are_refused(a_hot_brain):
+    image, brain, heatmap = a_hot_brain
     with pytest.raises(ad.InputError, match=r"intensities in \[0, 1\]"):
         Recutter(image * 255, brain, heatmap)
 

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.ndimage import gaussian_filter
 from sklearn.metrics import calinski_harabasz_score
 
 import brain_inpaint_ad as ad
@@ -28,23 +27,12 @@ TOGETHER, VOLUME = SegmentSettings(segmentation="scales"), SegmentSettings(segme
 
 
 @pytest.fixture(scope="module")
-def a_scan():
-    """Image, brain and heat."""
-    brain = np.zeros((9, 30, 26), bool)
-    brain[1:8, 4:27, 3:24] = True
-    smooth = gaussian_filter(np.random.default_rng(0).random(brain.shape), 1.5)
-    image = (smooth - smooth.min()) / np.ptp(smooth) * brain
-    heat = gaussian_filter(np.random.default_rng(1).random(brain.shape), 2) * brain
-    return image.astype(np.float32), brain, heat.astype(np.float32)
+def a_recutter(a_hot_brain):
+    return Recutter(*a_hot_brain, spacing=SPACING)
 
 
-@pytest.fixture(scope="module")
-def a_recutter(a_scan):
-    return Recutter(*a_scan, spacing=SPACING)
-
-
-def test_a_voxel_is_as_hot_as_its_regions_are_on_average_over_the_scales(a_scan, a_recutter):
-    inside = a_scan[1]
+def test_a_voxel_is_as_hot_as_its_regions_are_on_average_over_the_scales(a_hot_brain, a_recutter):
+    inside = a_hot_brain[1]
     found = a_recutter.regions(TOGETHER)
     cuts = [a_recutter.regions(replace(VOLUME, scale=75 * times)) for times in FINER]
     expected = np.mean([cut.heat[cut.labels[inside]] for cut in cuts], axis=0)
@@ -56,15 +44,15 @@ def test_a_voxel_is_as_hot_as_its_regions_are_on_average_over_the_scales(a_scan,
     assert not found.labels[~inside].any()
 
 
-def test_of_several_scales_the_given_one_is_the_coarsest(a_scan, a_recutter):
+def test_of_several_scales_the_given_one_is_the_coarsest(a_hot_brain, a_recutter):
     whole = a_recutter.regions(TOGETHER).labels
     for part in range(1, whole.max() + 1):
         assert len(np.unique(a_recutter.regions(VOLUME).labels[whole == part])) == 1
     assert a_recutter.regions(replace(TOGETHER, scale=300)).labels.max() != whole.max()
 
 
-def test_separation_is_the_index_of_calinski_and_harabasz(a_scan, a_recutter):
-    inside, heat = a_scan[1], a_scan[2]
+def test_separation_is_the_index_of_calinski_and_harabasz(a_hot_brain, a_recutter):
+    inside, heat = a_hot_brain[1], a_hot_brain[2]
     for settings in (VOLUME, SegmentSettings(scale=20)):
         regions = a_recutter.regions(settings)
         known = calinski_harabasz_score(heat[inside].astype(float)[:, None], regions.labels[inside])
@@ -80,8 +68,8 @@ def test_nothing_is_told_by_no_region_one_region_or_one_for_each_voxel(labels):
 
 
 @pytest.mark.parametrize("octave", [1, 3])
-def test_the_automatic_scale_is_that_of_the_parts_that_differ_in_heat(a_scan, a_recutter, octave):
-    image, brain, _ = a_scan
+def test_the_automatic_scale_is_that_of_the_parts_that_differ_in_heat(a_hot_brain, a_recutter, octave):
+    image, brain, _ = a_hot_brain
     parts = a_recutter.regions(replace(VOLUME, scale=SCALES[octave])).labels
     rng = np.random.default_rng(3)
     heat = np.where(brain, rng.permutation(parts.max() + 1)[parts] + 0.01 * rng.standard_normal(brain.shape), 0)
@@ -117,8 +105,8 @@ def test_detect_says_which_scale_the_heatmap_chose(a_phantom_scan, a_tiny_model,
 
 
 @pytest.mark.parametrize("segmentation", STUDIED)
-def test_the_study_holds_the_threshold_and_changes_the_scale(a_scan, a_recutter, segmentation):
-    image, brain, heat = a_scan
+def test_the_study_holds_the_threshold_and_changes_the_scale(a_hot_brain, a_recutter, segmentation):
+    image, brain, heat = a_hot_brain
     settings = SegmentSettings(segmentation=segmentation)
     grid = Grid((26, 30, 9), (2.0, 2.0, 3.0), (0.0, 0.0, 0.0), (1.0, 0, 0, 0, 1, 0, 0, 0, 1))
     volume = Volume(image, grid, "scan")
@@ -159,8 +147,8 @@ def test_a_model_is_cut_as_suits_its_heat_unless_asked_otherwise(a_phantom_scan,
         cut()
 
 
-def test_a_slice_of_several_scales_is_that_of_the_whole_anomalies(a_scan):
-    image, brain, heat = a_scan
+def test_a_slice_of_several_scales_is_that_of_the_whole_anomalies(a_hot_brain):
+    image, brain, heat = a_hot_brain
     grid = Grid(brain.shape[::-1], SPACING[::-1], (0.0, 0.0, 0.0), tuple(np.eye(3).ravel().tolist()))
     volume = Volume(image, grid)
     prepared = Prepared(volume, brain, volume, brain, "given", (0.0, 1.0, 2.0, 3.0, 4.0))

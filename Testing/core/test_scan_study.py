@@ -12,24 +12,15 @@ import brain_inpaint_ad as ad
 from brain_inpaint_ad.detectors.quality import MEANING, QualityNorm
 from brain_inpaint_ad.detectors.whole_scan import ScanNorm
 from brain_inpaint_ad.errors import InputError
+from brain_inpaint_ad.evaluation.cases import Case
 from brain_inpaint_ad.evaluation.corruptions import CORRUPTIONS, misplaced
-from brain_inpaint_ad.evaluation.datasets import Case
 from brain_inpaint_ad.evaluation.implants import KINDS, Lesion, implant
 from brain_inpaint_ad.evaluation.middle_slices import MIDDLE_MM, middle_of, share_in_middle, slices_score
 from brain_inpaint_ad.evaluation.scan_figures import draw_examples, draw_roc, draw_scores
+from brain_inpaint_ad.evaluation.scan_judge import Judge, matched
 from brain_inpaint_ad.evaluation.scan_metrics import Norms, auroc, groups_of, norm_of, operate, own_norms, roc, youden
 from brain_inpaint_ad.evaluation.scan_report import operations_table, slices_table, table_of
-from brain_inpaint_ad.evaluation.scan_trials import (
-    CLEAN,
-    IN_MIDDLE,
-    LESIONS,
-    MEASURES,
-    OF_HEALTHY,
-    SLICES,
-    Judge,
-    Trial,
-    matched,
-)
+from brain_inpaint_ad.evaluation.scan_trials import CLEAN, IN_MIDDLE, LESIONS, MEASURES, OF_HEALTHY, SLICES, Trial
 from brain_inpaint_ad.evaluation.store import Store
 from brain_inpaint_ad.prepare import GridSettings, prepare
 
@@ -117,7 +108,7 @@ def test_faults_are_shares_of_the_signal_where_intensities_are_shifted(fault, a_
 
     monkeypatch.setattr(Judge, "_measures", look)
     monkeypatch.setattr("brain_inpaint_ad.prepare.bias.ITERATIONS", (1, 1, 1))
-    monkeypatch.setattr("brain_inpaint_ad.evaluation.scan_trials.brain_as", lambda modality, scan: brain)
+    monkeypatch.setattr("brain_inpaint_ad.evaluation.scan_judge.brain_as", lambda modality, scan: brain)
     card = SimpleNamespace(modality="T1", grid=GridSettings(spacing_mm=4.0, rows=64, columns=48), sha256="")
     judge = Judge(SimpleNamespace(card=card, dtype=""), SimpleNamespace(sha256=""), Store(tmp_path / "cache"))
     for name, array in (("plain", scan.array), ("shifted", shifted)):

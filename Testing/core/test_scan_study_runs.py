@@ -6,7 +6,7 @@ import shutil
 import pytest
 from ct_files import make_ct_ich
 
-from brain_inpaint_ad.evaluation.datasets import SHARES, split_of
+from brain_inpaint_ad.evaluation.cases import SHARES, split_of
 from brain_inpaint_ad.evaluation.scan_trials import CLEAN, IN_MIDDLE, MEASURES, SLICES
 from brain_inpaint_ad.nets.volume_gan import VolumeGanSettings
 from brain_inpaint_ad.training.volume_fanogan import train
@@ -22,7 +22,7 @@ KINDS = ["dark lesion", "failed registration"]
 def quick():
     """Neither the bias field nor the number of lesions is what this is about."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("brain_inpaint_ad.evaluation.scan_trials.SIZES_ML", SIZES_ML)
+        patch.setattr("brain_inpaint_ad.evaluation.scan_judge.SIZES_ML", SIZES_ML)
         patch.setattr("brain_inpaint_ad.prepare.bias.ITERATIONS", (1, 1, 1))
         yield
 

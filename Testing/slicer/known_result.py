@@ -138,7 +138,7 @@ def add_result(add_volume, mrml_lib, folder, *, matrix=OBLIQUE, transforms=(), s
     scan.CreateDefaultDisplayNodes()
     put_under(scan, *transforms)
     chosen = mrml_lib("Settings").Settings(**{"model": "t1-inpaint", "windowMm": 32, "minVolumeMl": 1.0} | settings)
-    return mrml_lib("Results").importResult(folder, scan, settings=chosen), truth
+    return mrml_lib("ResultImport").importResult(folder, scan, settings=chosen), truth
 
 
 def reloaded(scene, folder):

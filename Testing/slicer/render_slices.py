@@ -101,14 +101,14 @@ def draw_border(image, mask, colour):
 
 def main(scan_path, folder, picture, count=6):
     scene, _colours = make_scene()
-    from BrainInpaintADLib import Results, Scene, Segments
+    from BrainInpaintADLib import ResultImport, Results, Scene, SegmentExport
     from BrainInpaintADLib.Settings import Settings
 
     scan = load_scan(scene, Path(scan_path))
     logic = make_view(scene)
-    result = Results.importResult(Path(folder), scan, settings=Settings())
+    result = ResultImport.importResult(Path(folder), scan, settings=Settings())
     Results.show(result, opacity=0.5)
-    labels = slicer.util.arrayFromVolume(Segments.exportLabelmap(result.segmentationNode, scan))
+    labels = slicer.util.arrayFromVolume(SegmentExport.exportLabelmap(result.segmentationNode, scan))
     matrix = Scene.worldMatrix(scan)
     busiest = np.sort(np.argsort((labels > 0).sum(axis=(1, 2)) + 1e-6 * np.arange(len(labels)))[-40:])
     tiles = []

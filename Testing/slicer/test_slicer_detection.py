@@ -266,7 +266,7 @@ def a_view_of_another_patient(mrml_lib, a_scene, add_volume, some_anomalies, wri
     write_result(tmp_path / "another", some_anomalies, like=scan)
     results, heatmap = mrml_lib("Results"), mrml_lib("Heatmap")
     a_scene.RegisterNodeClass(slicer.vtkMRMLColorLegendDisplayNode())
-    shown = results.importResult(tmp_path / "another", scan, settings=settings)
+    shown = mrml_lib("ResultImport").importResult(tmp_path / "another", scan, settings=settings)
     view = a_scene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
     results.show(shown, opacity=0.3)
     heatmap.setColourBar(shown.heatmapNode, True)

@@ -7,7 +7,7 @@ from vtk.util.numpy_support import vtk_to_numpy
 
 def import_result(mrml_lib, folder, scan, model="t1-inpaint"):
     chosen = mrml_lib("Settings").Settings(model=model, windowMm=0 if model == "t1-evidence" else 32)
-    return mrml_lib("Results").importResult(folder, scan, settings=chosen)
+    return mrml_lib("ResultImport").importResult(folder, scan, settings=chosen)
 
 
 SLICE_MM = 3.25 + 5 * 8  # the middle of slice 8 of the oblique scan, along S
@@ -66,7 +66,7 @@ def a_result(mrml_lib, a_scan, some_anomalies, write_result, tmp_path):
 
 
 def test_only_the_hot_region_is_coloured(mrml_lib, a_slice_view, a_scan, a_result):
-    mrml_lib("Heatmap").showOverlay(a_scan, a_result.heatmapNode, opacity=0.6)
+    mrml_lib("SliceLayers").showOverlay(a_scan, a_result.heatmapNode, opacity=0.6)
     pixel_mm2 = (40 / 120) ** 2
     hot_mm2 = 5 * 1.1 * 3 * 0.9  # rows × columns of anomaly 2, in the plane
     # interpolation between 0.8 and 0.1 draws the threshold half a voxel outwards on each side: at most +1 voxel a side
@@ -75,9 +75,9 @@ def test_only_the_hot_region_is_coloured(mrml_lib, a_slice_view, a_scan, a_resul
 
 
 def test_no_opacity_leaves_the_scan_alone(mrml_lib, a_slice_view, a_scan, a_result):
-    heatmap = mrml_lib("Heatmap")
-    heatmap.showOverlay(a_scan, a_result.heatmapNode, opacity=0.6)
-    heatmap.setOpacity(a_result.heatmapNode, 0.0)
+    layers = mrml_lib("SliceLayers")
+    layers.showOverlay(a_scan, a_result.heatmapNode, opacity=0.6)
+    layers.setOpacity(a_result.heatmapNode, 0.0)
     assert coloured(a_slice_view()) == 0
 
 
@@ -86,7 +86,7 @@ def test_the_slider_does_not_touch_another_foreground(mrml_lib, a_scene, a_slice
 
     other = add_volume(np.ones((3, 4, 5), np.float32), name="another foreground")
     slicer.util.setSliceViewerLayers(foreground=other, foregroundOpacity=0.7)
-    mrml_lib("Heatmap").setOpacity(a_result.heatmapNode, 0.1)
+    mrml_lib("SliceLayers").setOpacity(a_result.heatmapNode, 0.1)
     assert a_scene.GetFirstNodeByClass("vtkMRMLSliceCompositeNode").GetForegroundOpacity() == 0.7
 
 
@@ -102,18 +102,18 @@ def test_the_scan_keeps_its_own_display(mrml_lib, a_scan, some_anomalies, write_
 def test_what_the_views_showed_before_a_heatmap_comes_back_but_not_where_the_user_chose_anew(
     mrml_lib, a_scene, a_scan, a_result, add_volume
 ):
-    heatmap = mrml_lib("Heatmap")
+    layers = mrml_lib("SliceLayers")
     others = [add_volume(np.ones((3, 4, 5), np.float32), name=f"other {number}") for number in range(4)]
     views = [a_scene.AddNewNodeByClass("vtkMRMLSliceCompositeNode") for _ in range(3)]
     for view, foreground in zip(views, others, strict=False):
         view.SetBackgroundVolumeID(others[3].GetID())
         view.SetForegroundVolumeID(foreground.GetID())
         view.SetForegroundOpacity(0.25)
-    before = heatmap.layers(a_scene)
-    heatmap.showOverlay(a_scan, a_result.heatmapNode, opacity=0.6)
+    before = layers.layers(a_scene)
+    layers.showOverlay(a_scan, a_result.heatmapNode, opacity=0.6)
     views[1].SetForegroundVolumeID(a_scan.GetID())
     a_scene.RemoveNode(others[2])
-    heatmap.setLayers(before, insteadOf=a_result.heatmapNode)
+    layers.setLayers(before, insteadOf=a_result.heatmapNode)
     found = [(view.GetBackgroundVolumeID(), view.GetForegroundVolumeID(), view.GetForegroundOpacity()) for view in views]
     assert found == [
         (others[3].GetID(), others[0].GetID(), 0.25),
@@ -165,7 +165,7 @@ def test_colours_grow_brighter_with_the_heat(mrml_lib, a_scene, a_result):
 
 def test_the_threshold_decides_what_is_seen(mrml_lib, a_slice_view, a_scan, a_result):
     heatmap = mrml_lib("Heatmap")
-    heatmap.showOverlay(a_scan, a_result.heatmapNode, opacity=0.6)
+    mrml_lib("SliceLayers").showOverlay(a_scan, a_result.heatmapNode, opacity=0.6)
     low, high = heatmap.thresholdRange(a_result.heatmapNode)
     assert (low, high) == (0.0, pytest.approx(0.8))
     seen = []
@@ -207,7 +207,7 @@ def test_views_keep_their_place_when_the_reconstruction_comes_in(mrml_lib, a_sce
     for node in reconstructions:
         node.SetNodeReferenceID("BrainInpaintAD.scan", a_scan.GetID())
     for behind in (None, *reconstructions, None):  # two windows, one after the other
-        mrml_lib("Heatmap").showOverlay(a_scan, a_result.heatmapNode, opacity=0.5, backgroundNode=behind)
+        mrml_lib("SliceLayers").showOverlay(a_scan, a_result.heatmapNode, opacity=0.5, backgroundNode=behind)
     assert fitted == [True, False, False, False]
 
 
@@ -249,7 +249,7 @@ def test_rarity_has_the_same_colours_in_every_scan_and_hides_what_is_common(mrml
 def test_only_what_is_rare_is_coloured(mrml_lib, a_slice_view, a_scan, rarity):
     seen = []
     for hottest in (4.0, 1.5):
-        mrml_lib("Heatmap").showOverlay(a_scan, rarity(hottest).heatmapNode, opacity=0.6)
+        mrml_lib("SliceLayers").showOverlay(a_scan, rarity(hottest).heatmapNode, opacity=0.6)
         seen.append(coloured(a_slice_view()))
     assert seen[0] > seen[1] == 0
 
@@ -308,5 +308,5 @@ def test_views_are_refitted_only_when_another_scan_comes_in(mrml_lib, a_scene, a
 
     monkeypatch.setattr(slicer.util, "setSliceViewerLayers", watch)
     for _ in range(2):
-        mrml_lib("Heatmap").showOverlay(a_scan, a_result.heatmapNode, opacity=0.5)
+        mrml_lib("SliceLayers").showOverlay(a_scan, a_result.heatmapNode, opacity=0.5)
     assert fitted == [True, False]

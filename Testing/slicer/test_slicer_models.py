@@ -26,6 +26,11 @@ def models(mrml_lib):
 
 
 @pytest.fixture
+def fit_text(mrml_lib):
+    return mrml_lib("ScanFit").fitText
+
+
+@pytest.fixture
 def write_card(tmp_path):
     """Writes a card into a folder under `tmp_path` and gives the folder back."""
 
@@ -228,17 +233,17 @@ def test_a_window_for_a_model_without_is_refused_with_the_model_that_has_them(mo
         models.findModel().card(32)
 
 
-def test_a_whole_head_of_the_right_kind_fits(models, a_head):
-    assert models.fitText(models.findModel(), a_head()) == ""
+def test_a_whole_head_of_the_right_kind_fits(models, fit_text, a_head):
+    assert fit_text(models.findModel(), a_head()) == ""
 
 
-def test_nothing_chosen_is_no_misfit(models, a_head):
-    assert models.fitText(None, a_head()) == models.fitText(models.findModel(), None) == ""
+def test_nothing_chosen_is_no_misfit(models, fit_text, a_head):
+    assert fit_text(None, a_head()) == fit_text(models.findModel(), None) == ""
 
 
 @pytest.mark.parametrize("name", ["sub-01_T1w", "3: MPRAGE sag", "MRHead", "t1n in T2 space", "T10 protocol", "a FACTOR"])
-def test_names_of_t1_scans_and_names_that_tell_nothing_raise_no_doubt(models, a_head, name):
-    assert models.fitText(models.findModel(), a_head(name)) == ""
+def test_names_of_t1_scans_and_names_that_tell_nothing_raise_no_doubt(models, fit_text, a_head, name):
+    assert fit_text(models.findModel(), a_head(name)) == ""
 
 
 @pytest.mark.parametrize(
@@ -257,20 +262,20 @@ def test_names_of_t1_scans_and_names_that_tell_nothing_raise_no_doubt(models, a_
         ("T1 post Gd", "contrast agent"),
     ],
 )
-def test_names_that_tell_of_another_kind_of_scan_are_doubted(models, a_head, name, kind):
-    text = models.fitText(models.findModel(), a_head(name))
+def test_names_that_tell_of_another_kind_of_scan_are_doubted(models, fit_text, a_head, name, kind):
+    text = fit_text(models.findModel(), a_head(name))
     assert text.startswith(f"'{name}'")
     assert kind in text
     assert "\n" not in text
 
 
-def test_thick_slices_are_doubted_with_both_numbers(models, a_head):
-    text = models.fitText(models.findModel(), a_head(matrix=np.diag([5, 5, 8, 1.0])))
+def test_thick_slices_are_doubted_with_both_numbers(models, fit_text, a_head):
+    text = fit_text(models.findModel(), a_head(matrix=np.diag([5, 5, 8, 1.0])))
     assert re.search(r"8\.0 mm.*6 mm", text)
 
 
-def test_a_small_slab_is_doubted(models, a_head):
-    assert "48 mm" in models.fitText(models.findModel(), a_head(matrix=np.diag([5, 5, 2, 1.0])))
+def test_a_small_slab_is_doubted(models, fit_text, a_head):
+    assert "48 mm" in fit_text(models.findModel(), a_head(matrix=np.diag([5, 5, 2, 1.0])))
 
 
 @pytest.mark.parametrize(
@@ -282,9 +287,9 @@ def test_a_small_slab_is_doubted(models, a_head):
         (np.ones((24, 24, 24, 3), np.uint8), "vtkMRMLVectorVolumeNode", "several values"),
     ],
 )
-def test_what_is_no_scan_at_all_is_told(models, add_volume, array, kind, reason):
+def test_what_is_no_scan_at_all_is_told(models, fit_text, add_volume, array, kind, reason):
     node = add_volume(array, np.diag([5, 5, 5, 1.0]), "T1", kind)
-    assert reason in models.fitText(models.findModel(), node)
+    assert reason in fit_text(models.findModel(), node)
 
 
 def test_listing_models_loads_neither_torch_nor_the_core(a_module_path, tmp_path):

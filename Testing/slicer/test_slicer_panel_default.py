@@ -154,7 +154,7 @@ def test_a_result_saved_with_the_old_default_comes_back_with_its_model_window_an
     """As version 0.1 wrote it: nothing on the node says what kind of heat it is."""
     an_answer(tmp_path / "old")
     chosen = mrml_lib("Settings").Settings(model="t1-inpaint", windowMm=32)
-    old = mrml_lib("Results").importResult(tmp_path / "old", a_scan, settings=chosen)
+    old = mrml_lib("ResultImport").importResult(tmp_path / "old", a_scan, settings=chosen)
     assert old.heatmapNode.GetAttribute("BrainInpaintAD.heat") is None
     ui.scanSelector.setCurrentNode(a_scan)
     assert (parameters.result, parameters.model, parameters.windowMm) == (old.heatmapNode, "t1-inpaint", 32)

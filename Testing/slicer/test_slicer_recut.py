@@ -54,7 +54,7 @@ def a_pair_that_suits(add_volume, mrml_lib, tmp_path, settings):
         truth = make_result(OBLIQUE, suits=kind)
         save(truth, tmp_path)
         scan = add_volume(truth.prepared.scan.array, OBLIQUE, "t1")
-        result = mrml_lib("Results").importResult(tmp_path, scan, settings=settings())
+        result = mrml_lib("ResultImport").importResult(tmp_path, scan, settings=settings())
         made.append(mrml_lib("Recut").Recut(result))
         return result, truth, made[-1]
 
@@ -236,7 +236,7 @@ def test_segments_the_user_added_stay_as_they_are(mrml_lib, a_pair, a_recut, set
     result.segmentationNode.GetDisplayNode().SetSegmentVisibility(own, False)
     for scale in (20.0, 300.0):
         a_recut.apply(settings(scale=scale))
-        value = mrml_lib("Segments").labelValues(result.segmentationNode)[own]
+        value = mrml_lib("SegmentExport").labelValues(result.segmentationNode)[own]
         exported = slicer.util.arrayFromVolume(mrml_lib("Export").exportLabelmap(result))
         np.testing.assert_array_equal(exported == value, mask)
         assert not result.segmentationNode.GetDisplayNode().GetSegmentVisibility(own)
@@ -350,7 +350,7 @@ def test_a_cut_that_the_model_is_not_calibrated_for_is_told(mrml_lib, add_volume
     truth = replace(truth, thresholds={"healthy_voxels_1_percent": 0.4})
     save(truth, tmp_path)
     scan = add_volume(truth.prepared.scan.array, OBLIQUE, "t1")
-    result = mrml_lib("Results").importResult(tmp_path, scan, settings=settings())
+    result = mrml_lib("ResultImport").importResult(tmp_path, scan, settings=settings())
     recut = mrml_lib("Recut").Recut(result)
     with pytest.raises(mrml_lib("Recut").RecutError, match="not calibrated"):
         recut.apply(settings(segmentation="volume"))
@@ -392,7 +392,7 @@ def test_recut_data_that_do_not_tell_what_suits_are_cut_as_at_the_detection(add_
     truth = replace(make_result(OBLIQUE).resegment(segmentation="volume"), report={})  # as version 0.1 wrote it
     save(truth, tmp_path)
     scan = add_volume(truth.prepared.scan.array, OBLIQUE, "t1")
-    result = mrml_lib("Results").importResult(tmp_path, scan, settings=settings())
+    result = mrml_lib("ResultImport").importResult(tmp_path, scan, settings=settings())
     mrml_lib("Recut").Recut(result).apply(settings(scale=40.0))
     expected = truth.resegment(scale=40.0)
     assert [row.volumeMl for row in result.findings] == pytest.approx([row.volume_ml for row in expected.findings])

@@ -30,7 +30,9 @@ def another(a_result, mrml_lib, tmp_path):
 
     def make(*, isPreview=False, **settings):
         chosen = mrml_lib("Settings").Settings(**{"windowMm": 32} | settings)
-        return mrml_lib("Results").importResult(tmp_path / "result", a_result.volumeNode, settings=chosen, isPreview=isPreview)
+        return mrml_lib("ResultImport").importResult(
+            tmp_path / "result", a_result.volumeNode, settings=chosen, isPreview=isPreview
+        )
 
     return make
 
@@ -154,7 +156,7 @@ def another_patients(add_volume, mrml_lib, a_result, tmp_path):
 
     scan = add_volume(slicer.util.arrayFromVolume(a_result.volumeNode), OBLIQUE, "another patient's t1")
     chosen = mrml_lib("Settings").Settings(model="t1-inpaint", windowMm=32)
-    return mrml_lib("Results").importResult(tmp_path / "result", scan, settings=chosen)
+    return mrml_lib("ResultImport").importResult(tmp_path / "result", scan, settings=chosen)
 
 
 def test_an_imported_result_is_seen_only_once_it_is_shown(mrml_lib, a_result):
@@ -212,9 +214,10 @@ def test_removing_a_result_leaves_the_scene_as_it_was_before(add_volume, mrml_li
     scan = add_volume(make_result(OBLIQUE).prepared.scan.array, OBLIQUE, "t1")
     scan.CreateDefaultDisplayNodes()
     results, settings = mrml_lib("Results"), mrml_lib("Settings").Settings()
-    results.remove(results.importResult(tmp_path, scan, settings=settings))  # leaves what all results share: colour table, tree
+    add = mrml_lib("ResultImport").importResult
+    results.remove(add(tmp_path, scan, settings=settings))  # leaves what all results share: colour table, tree
     before = node_ids()
-    result = results.importResult(tmp_path, scan, settings=settings, isPreview=True)
+    result = add(tmp_path, scan, settings=settings, isPreview=True)
     mrml_lib("Heatmap").setColourBar(result.heatmapNode, True)
     assert before < node_ids()
     results.remove(result)

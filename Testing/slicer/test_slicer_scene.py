@@ -42,7 +42,7 @@ def put_under(node, *matrices):
 
 
 def import_result(mrml_lib, folder, scan):
-    return mrml_lib("Results").importResult(folder, scan, settings=mrml_lib("Settings").Settings())
+    return mrml_lib("ResultImport").importResult(folder, scan, settings=mrml_lib("Settings").Settings())
 
 
 QUARTER_TURN = np.array([[0, -1, 0, 50], [1, 0, 0, -20], [0, 0, 1, 8], [0, 0, 0, 1.0]])

@@ -6,7 +6,7 @@ import SimpleITK as sitk
 
 
 def import_result(mrml_lib, folder, scan):
-    return mrml_lib("Results").importResult(folder, scan, settings=mrml_lib("Settings").Settings())
+    return mrml_lib("ResultImport").importResult(folder, scan, settings=mrml_lib("Settings").Settings())
 
 
 @pytest.fixture
@@ -50,12 +50,12 @@ def test_the_segmentation_joins_the_study_of_its_scan(mrml_lib, a_scene, a_scan,
 
 
 def test_an_export_gives_the_labelmap_back(mrml_lib, a_segmentation, a_scan, some_anomalies):
-    exported = mrml_lib("Segments").exportLabelmap(a_segmentation, a_scan)
+    exported = mrml_lib("SegmentExport").exportLabelmap(a_segmentation, a_scan)
     np.testing.assert_array_equal(voxels_of(exported), some_anomalies)
 
 
 def test_simpleitk_sees_the_export_on_the_grid_of_the_scan(mrml_lib, a_segmentation, a_scan, tmp_path):
-    exported = mrml_lib("Segments").exportLabelmap(a_segmentation, a_scan)
+    exported = mrml_lib("SegmentExport").exportLabelmap(a_segmentation, a_scan)
     images = []
     for node, name in ((exported, "labels.nii.gz"), (a_scan, "scan.nii.gz")):
         mrml_lib("Scene").writeVolume(node, tmp_path / name)
@@ -66,41 +66,41 @@ def test_simpleitk_sees_the_export_on_the_grid_of_the_scan(mrml_lib, a_segmentat
 
 def test_values_survive_the_removal_of_a_segment(mrml_lib, a_segmentation, a_scan, some_anomalies):
     a_segmentation.GetSegmentation().RemoveSegment(a_segmentation.GetSegmentation().GetNthSegmentID(0))
-    exported = mrml_lib("Segments").exportLabelmap(a_segmentation, a_scan)
+    exported = mrml_lib("SegmentExport").exportLabelmap(a_segmentation, a_scan)
     np.testing.assert_array_equal(voxels_of(exported), np.where(some_anomalies == 2, 2, 0))
 
 
 def test_values_survive_a_new_name(mrml_lib, a_segmentation, a_scan, some_anomalies):
     a_segmentation.GetSegmentation().GetNthSegment(1).SetName("resection cavity")
-    exported = mrml_lib("Segments").exportLabelmap(a_segmentation, a_scan)
+    exported = mrml_lib("SegmentExport").exportLabelmap(a_segmentation, a_scan)
     np.testing.assert_array_equal(voxels_of(exported), some_anomalies)
     assert exported.GetDisplayNode().GetColorNode().GetColorName(2) == "resection cavity"
 
 
 def test_a_segment_of_the_users_own_gets_a_free_value(mrml_lib, a_segmentation):
     own = a_segmentation.GetSegmentation().AddEmptySegment("", "mine")
-    assert mrml_lib("Segments").labelValues(a_segmentation)[own] == 3
+    assert mrml_lib("SegmentExport").labelValues(a_segmentation)[own] == 3
 
 
 def test_a_copied_segment_does_not_share_its_value(mrml_lib, a_segmentation):
     segmentation = a_segmentation.GetSegmentation()
     copy = segmentation.GetSegment(segmentation.AddEmptySegment("", "a copy"))
     copy.SetTag(mrml_lib("Segments").LABEL_TAG, "1")  # tags are copied along
-    assert list(mrml_lib("Segments").labelValues(a_segmentation).values()) == [1, 2, 3]
+    assert list(mrml_lib("SegmentExport").labelValues(a_segmentation).values()) == [1, 2, 3]
 
 
 def test_two_segments_of_one_name_are_refused_by_that_name(mrml_lib, a_segmentation, a_scan, node_ids):
     a_segmentation.GetSegmentation().GetNthSegment(1).SetName("Anomaly 1")
     before = node_ids()
     with pytest.raises(mrml_lib("Segments").SegmentsError, match="'Anomaly 1'"):
-        mrml_lib("Segments").exportLabelmap(a_segmentation, a_scan)
+        mrml_lib("SegmentExport").exportLabelmap(a_segmentation, a_scan)
     assert node_ids() == before
 
 
 def test_nothing_found_exports_as_zeros_on_the_grid_of_the_scan(mrml_lib, a_scan, some_anomalies, write_result, tmp_path):
     write_result(tmp_path, some_anomalies * 0, like=a_scan)
     node = import_result(mrml_lib, tmp_path, a_scan).segmentationNode
-    exported = mrml_lib("Segments").exportLabelmap(node, a_scan)
+    exported = mrml_lib("SegmentExport").exportLabelmap(node, a_scan)
     assert voxels_of(exported).shape == some_anomalies.shape
     assert not voxels_of(exported).any()
     assert exported.GetSpacing() == a_scan.GetSpacing()
@@ -121,18 +121,18 @@ def test_a_discarded_segment_is_hidden_and_left_out_of_the_export(mrml_lib, a_se
     identifier = segments.segmentIds(a_segmentation)[1]
     assert not a_segmentation.GetDisplayNode().GetSegmentVisibility(identifier)
     np.testing.assert_array_equal(
-        voxels_of(segments.exportLabelmap(a_segmentation, a_scan)), np.where(some_anomalies == 2, 2, 0)
+        voxels_of(mrml_lib("SegmentExport").exportLabelmap(a_segmentation, a_scan)), np.where(some_anomalies == 2, 2, 0)
     )
     segments.setDiscarded(a_segmentation, 1, False)
     assert a_segmentation.GetDisplayNode().GetSegmentVisibility(identifier)
-    np.testing.assert_array_equal(voxels_of(segments.exportLabelmap(a_segmentation, a_scan)), some_anomalies)
+    np.testing.assert_array_equal(voxels_of(mrml_lib("SegmentExport").exportLabelmap(a_segmentation, a_scan)), some_anomalies)
 
 
 def test_the_value_of_a_discarded_segment_is_given_to_no_other(mrml_lib, a_segmentation):
     segments = mrml_lib("Segments")
     own = a_segmentation.GetSegmentation().AddEmptySegment("", "mine")
     segments.setDiscarded(a_segmentation, 2, True)
-    assert segments.labelValues(a_segmentation) == {segments.segmentIds(a_segmentation)[1]: 1, own: 3}
+    assert mrml_lib("SegmentExport").labelValues(a_segmentation) == {segments.segmentIds(a_segmentation)[1]: 1, own: 3}
 
 
 def test_discarding_what_is_not_there_does_nothing(mrml_lib, a_segmentation):
@@ -148,7 +148,7 @@ def test_new_labels_replace_the_segments_in_one_layer(mrml_lib, a_segmentation, 
     for label in range(1, count + 1):
         labels[label : label + 2, 2 * label, 3:9] = label
     segments.setLabels(a_segmentation, labels, mrml_lib("Scene").gridIn(a_segmentation, a_scan))
-    np.testing.assert_array_equal(voxels_of(segments.exportLabelmap(a_segmentation, a_scan)), labels)
+    np.testing.assert_array_equal(voxels_of(mrml_lib("SegmentExport").exportLabelmap(a_segmentation, a_scan)), labels)
     assert list(segments.segmentIds(a_segmentation)) == list(range(1, count + 1))
     assert a_segmentation.GetSegmentation().GetNumberOfLayers() == min(count, 1)
 

@@ -19,7 +19,8 @@ from scipy.stats import wasserstein_distance
 import brain_inpaint_ad as ad
 from brain_inpaint_ad.detectors.healthy import HealthyGroup
 from brain_inpaint_ad.detectors.register import carry, register
-from brain_inpaint_ad.evaluation.datasets import DATASETS, Case
+from brain_inpaint_ad.evaluation.cases import Case
+from brain_inpaint_ad.evaluation.datasets import DATASETS
 from brain_inpaint_ad.io import read_labels, read_scan, resample
 from brain_inpaint_ad.prepare import PREPARATION, prepare
 from brain_inpaint_ad.prepare.intensity import Standard, learn_standard, normalise

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
@@ -15,6 +15,7 @@ from .options import Data, Device, Minutes, Name, Note, Out, Resume, Style, Subj
 from .run import ProgressStyle, run
 
 SAVE_PATIENCE_S = 30.0  # one iteration to its end, and its checkpoint
+_Done = TypeVar("_Done")
 
 app = typer.Typer(no_args_is_help=True, help="Train a model on healthy scans.")
 
@@ -134,11 +135,16 @@ def run_alone(
     work: Callable[[Progress], int], out: Path, progress: ProgressStyle, *, weights: str = "model.safetensors"
 ) -> None:
     """Train in a folder that no other run uses, and say where the weights are."""
+    done = trained(work, out, progress)
+    if progress is not ProgressStyle.jsonl:
+        typer.echo(f"{done} iterations done; weights are in {out}/{weights}; next: brain-inpaint-ad calibrate.")
 
-    def locked(report: Progress) -> int:
+
+def trained(work: Callable[[Progress], _Done], out: Path, progress: ProgressStyle) -> _Done:
+    """What `work` answers, done in a folder that no other run uses; a cancel waits for the iteration and its checkpoint."""
+
+    def locked(report: Progress) -> _Done:
         with only_run_in(out):
             return work(report)
 
-    done = run(locked, progress, patience_s=SAVE_PATIENCE_S, patient_in=ITERATION)
-    if progress is not ProgressStyle.jsonl:
-        typer.echo(f"{done} iterations done; weights are in {out}/{weights}; next: brain-inpaint-ad calibrate.")
+    return run(locked, progress, patience_s=SAVE_PATIENCE_S, patient_in=ITERATION)

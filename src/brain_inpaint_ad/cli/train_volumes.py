@@ -8,11 +8,10 @@ from typing import Annotated
 
 import typer
 
-from ..files import only_run_in
-from ..progress import ITERATION, Progress
+from ..progress import Progress
 from .options import Device, Minutes, Name, Note, Resume, Style, Subjects
-from .run import ProgressStyle, run
-from .train import SAVE_PATIENCE_S, app
+from .run import ProgressStyle
+from .train import app, trained
 
 
 class Step(StrEnum):
@@ -63,24 +62,23 @@ def fanogan_3d(
         from ..training.volume_gan import VolumeGanTraining
 
         network = VolumeGanSettings(size=size, width=width, latent=latent)
-        with only_run_in(out):
-            return train(
-                data,
-                out,
-                settings=VolumeGanTraining(network=network, modality=modality.value, seed=seed),
-                step=step.value,
-                iterations={"gan": gan_iterations, "encoder": encoder_iterations, "refine": refine_iterations},
-                max_minutes=max_minutes,
-                resume=resume,
-                subjects=subjects,
-                template=template,
-                device=device,
-                name=name,
-                data_note=data_note,
-                progress=report,
-            )
+        return train(
+            data,
+            out,
+            settings=VolumeGanTraining(network=network, modality=modality.value, seed=seed),
+            step=step.value,
+            iterations={"gan": gan_iterations, "encoder": encoder_iterations, "refine": refine_iterations},
+            max_minutes=max_minutes,
+            resume=resume,
+            subjects=subjects,
+            template=template,
+            device=device,
+            name=name,
+            data_note=data_note,
+            progress=report,
+        )
 
-    done = run(work, progress, patience_s=SAVE_PATIENCE_S, patient_in=ITERATION)
+    done = trained(work, out, progress)
     if progress is not ProgressStyle.jsonl:
         steps = ", ".join(f"{part} {count}" for part, count in done.items())
         weights = out / "fanogan.safetensors"

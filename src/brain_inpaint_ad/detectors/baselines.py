@@ -11,7 +11,8 @@ from ..prepare import Prepared
 from ..progress import Progress, silent
 from ..volume import Array
 from . import Detector
-from .healthy import HealthyGroup, features_of, local_mean, own_scale
+from .features import features_of, local_mean, own_scale
+from .healthy import HealthyGroup
 
 # Standard deviation of the Gaussian over which departures are gathered. Of 2, 4, 6, 8 and 12 mm, 8 mm had the best Dice at the
 # healthy 1 % threshold on the three BraTS validation cases.

@@ -13,7 +13,7 @@ from ..prepare import Prepared
 from ..prepare.grid import smoothed_for
 from ..progress import Progress, silent
 from ..volume import Array, Grid, Volume
-from .healthy import mean_brain
+from .make_group import mean_brain
 from .register import carry, register
 
 CUBE_VERSION = 1  # goes up when the same brain would give another cube

@@ -20,7 +20,8 @@ from ..prepare import Prepared
 from ..progress import Progress, silent
 from ..volume import Array
 from ..weights.card import Card
-from .healthy import Aligned, HealthyGroup, align, features, local_mean, own_scale
+from .features import features, local_mean, own_scale
+from .healthy import Aligned, HealthyGroup, align
 
 MAPS = ("level for its place", "texture for its place", "level across", "texture across", "intensity", "brain")
 MOST_SPREADS = 8.0  # scores beyond count as this

@@ -1,51 +1,24 @@
-"""What healthy brains show at every place: a group registered to its own symmetric mean, and its statistics there."""
+"""What healthy brains show at every place, and a group of them laid over a scan; `make_group` makes one."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 import numpy as np
 import SimpleITK as sitk
-from scipy.ndimage import distance_transform_edt, gaussian_filter
+from scipy.ndimage import distance_transform_edt
 
-from ..errors import FitError, InputError
+from ..errors import FitError
 from ..prepare import Prepared
-from ..progress import Progress, part_of, silent
 from ..volume import Array, Grid, Volume
+from .features import features_of
 from .register import carry, is_plausible, register
 
-FEATURES = ("level", "texture")
-LEVEL_MM = 2.0  # standard deviation of the Gaussian under which the mean intensity is taken
-TEXTURE_MM = 3.0  # the same for the standard deviation around that mean
-LEAST_VARIANCE = 1e-5  # of intensities in [0, 1]: what 8 bits resolve
-LEAST_SHARE = 0.1  # of the group that must show brain at a place for its statistics to count there
 LEAST_SPREAD = 0.3  # of the median spread: a place where a small group happens to agree is no proof
-COMPONENTS = 10
-PASSES = 2  # of registration to a sharper mean; a third moves nothing
 _DARK = 0.05  # of intensities in [0, 1]
 _AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
-
-
-def features(image: Array, brain: Array, *, spacing_mm: float) -> Array:
-    """Level and texture of every voxel, float32 (2, slices, rows, columns), 0 outside the brain.
-
-    level: local mean; texture: logarithm of the local standard deviation. Only voxels inside the brain count.
-    """
-    level = local_mean(image, brain, LEVEL_MM / spacing_mm)
-    wide = TEXTURE_MM / spacing_mm
-    variance = local_mean(image**2, brain, wide) - local_mean(image, brain, wide) ** 2
-    texture = np.where(brain, 0.5 * np.log(np.maximum(variance, LEAST_VARIANCE)), 0)
-    return np.stack([level, texture]).astype(np.float32)
-
-
-def local_mean(values: Array, brain: Array, width: float) -> Array:
-    """Gaussian mean over brain voxels only, 0 outside. width: standard deviation in voxels."""
-    inside = np.where(brain, values, 0)
-    weight = gaussian_filter(brain.astype(np.float32), width)
-    return np.asarray(np.where(brain, gaussian_filter(inside, width) / np.maximum(weight, 1e-3), 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +57,7 @@ class HealthyGroup:
         """What the components leave of the scan's level: float32 on the model grid, 0 outside the brain."""
         there = self.align(prepared).there
         seen = features_of(prepared)
-        level, shown = _carried(seen, prepared.image, prepared.brain, self.template.grid, there)
+        level, shown = carry_features(seen, prepared.image, prepared.brain, self.template.grid, there)
         difference = np.where(shown, level[0] - self.mean[0], 0)[self.known]
         rest = np.zeros(self.template.grid.shape, dtype=np.float32)
         rest[self.known] = difference - self.components.T @ (self.components @ difference)
@@ -170,54 +143,11 @@ def align(group: HealthyGroup, image: Volume) -> Aligned:
     return Aligned(agreement, there, image.grid, means, np.maximum(spreads, least[:, None, None, None]), known)
 
 
-def features_of(prepared: Prepared) -> Array:
-    """`features` of a prepared scan."""
-    return features(prepared.image.array, prepared.brain, spacing_mm=prepared.image.grid.spacing[0])
-
-
-def own_scale(scores: Array, brain: Array) -> Array:
-    """Each map (n, slices, rows, columns) minus its median in the brain, by its median absolute deviation.
-
-    × 1.4826: a Gaussian's standard deviation. The scan's own median and spread take out what scanners do to a whole brain:
-    BraTS brains as a whole are smoother than those of IXI.
-    """
-    inside = scores[:, brain]
-    middle = np.median(inside, axis=1, keepdims=True)
-    spread = np.median(np.abs(inside - middle), axis=1, keepdims=True) * 1.4826
-    scaled = np.zeros(scores.shape)
-    scaled[:, brain] = (inside - middle) / np.maximum(spread, 1e-6)
-    return scaled
-
-
-def build_group(brains: Sequence[tuple[str, Array, Array]], *, spacing_mm: float, progress: Progress = silent) -> HealthyGroup:
-    """Register the brains to their mean, take statistics there.
-
-    brains: name, image in [0, 1] and brain mask on the model grid of each. The mean begins as that of the brains laid middle
-    on middle, and is averaged with its mirror image, so that it favours nobody and no side. Source: Guimond 2000.
-    """
-    if len(brains) < 2:
-        raise InputError(f"a healthy group needs two scans or more, got {len(brains)}.")
-    volumes = [Volume(image.astype(np.float32), centred_grid(image.shape, spacing_mm), name) for name, image, _ in brains]
-    template, transforms = mean_brain(volumes, progress=part_of(progress, 0.0, 0.9))
-    grid = template.grid
-    progress(0.9, "healthy statistics")
-    masks = [brain for _, _, brain in brains]
-    mean, spread, known = _statistics(volumes, masks, grid, transforms)
-    components = _components(volumes, masks, transforms, template, mean, known)
-    arrays = HealthyGroup(template, mean, spread, known, components, tuple(name for name, _, _ in brains)).to_arrays()
-    return HealthyGroup.from_arrays(arrays)  # as it will be read again
-
-
-def mean_brain(volumes: Sequence[Volume], *, progress: Progress = silent) -> tuple[Volume, list[sitk.Transform]]:
-    """The symmetric mean of brains on centred grids of one spacing, and from its points to those of each of them."""
-    slices = max(volume.grid.shape[0] for volume in volumes) + 4
-    grid = centred_grid((slices, *volumes[0].grid.shape[1:]), volumes[0].grid.spacing[0])
-    transforms: list[sitk.Transform] = [sitk.Transform(3, sitk.sitkIdentity)] * len(volumes)
-    steps = np.linspace(0, 1, PASSES + 1).tolist()
-    for start, stop in pairwise(steps):
-        template = _symmetric_mean(volumes, grid, transforms)
-        transforms = _registered(template, volumes, part_of(progress, start, stop))
-    return _symmetric_mean(volumes, grid, transforms), transforms
+def carry_features(seen: Array, image: Volume, brain: Array, grid: Grid, transform: sitk.Transform) -> tuple[Array, Array]:
+    """Features on the group's grid, and where they lie inside the brain; zeros outside are kept out of the mean at the rim."""
+    share = carry(image.with_array(brain), grid, transform)
+    carried = [carry(image.with_array(values), grid, transform) / np.maximum(share, 0.5) for values in seen]
+    return np.stack(carried), share > 0.5
 
 
 def centred_grid(shape: Sequence[int], spacing_mm: float) -> Grid:
@@ -225,63 +155,6 @@ def centred_grid(shape: Sequence[int], spacing_mm: float) -> Grid:
     columns_first = (int(shape[2]), int(shape[1]), int(shape[0]))
     x, y, z = (-(size - 1) / 2 * spacing_mm for size in columns_first)
     return Grid(columns_first, (spacing_mm,) * 3, (x, y, z), _AXIAL)
-
-
-def _registered(template: Volume, volumes: Sequence[Volume], progress: Progress) -> list[sitk.Transform]:
-    transforms = []
-    for done, volume in enumerate(volumes):
-        progress(done / len(volumes), "registering healthy brains")
-        transforms.append(register(template, volume))
-    return transforms
-
-
-def _symmetric_mean(volumes: Sequence[Volume], grid: Grid, transforms: list[sitk.Transform]) -> Volume:
-    total = np.zeros(grid.shape)
-    for volume, transform in zip(volumes, transforms, strict=True):
-        total += carry(volume, grid, transform)
-    mean = total / len(volumes)
-    return Volume(((mean + mean[:, :, ::-1]) / 2).astype(np.float32), grid, "healthy group")
-
-
-def _carried(seen: Array, image: Volume, brain: Array, grid: Grid, transform: sitk.Transform) -> tuple[Array, Array]:
-    """Features on the group's grid, and where they lie inside the brain; zeros outside are kept out of the mean at the rim."""
-    share = carry(image.with_array(brain), grid, transform)
-    carried = [carry(image.with_array(values), grid, transform) / np.maximum(share, 0.5) for values in seen]
-    return np.stack(carried), share > 0.5
-
-
-def _statistics(
-    volumes: list[Volume], masks: list[Array], grid: Grid, transforms: list[sitk.Transform]
-) -> tuple[Array, Array, Array]:
-    """Mean and spread (2, *grid.shape), and where enough brains lie: known."""
-    count = np.zeros(grid.shape)
-    total, squares = np.zeros((2, *grid.shape)), np.zeros((2, *grid.shape))
-    for volume, brain, transform in zip(volumes, masks, transforms, strict=True):
-        seen = features(volume.array, brain, spacing_mm=grid.spacing[0])
-        values, shown = _carried(seen, volume, brain, grid, transform)
-        count += shown
-        total += values * shown
-        squares += values**2 * shown
-    known = count >= max(2, LEAST_SHARE * len(volumes))
-    mean = total / np.maximum(count, 1)
-    spread = np.sqrt(np.maximum(squares / np.maximum(count, 1) - mean**2, 1e-8))
-    return mean.astype(np.float32), spread.astype(np.float32), known
-
-
-def _components(
-    volumes: list[Volume], masks: list[Array], transforms: list[sitk.Transform], template: Volume, mean: Array, known: Array
-) -> Array:
-    """Principal components of the level about its mean, by the small matrix of inner products between brains."""
-    rows = []
-    for volume, brain, transform in zip(volumes, masks, transforms, strict=True):
-        seen = features(volume.array, brain, spacing_mm=template.grid.spacing[0])[:1]
-        level, shown = _carried(seen, volume, brain, template.grid, transform)
-        rows.append(np.where(shown, level[0] - mean[0], 0)[known].astype(np.float32))
-    data = np.stack(rows)
-    count = min(COMPONENTS, len(data) - 1)
-    _, vectors = np.linalg.eigh(data @ data.T)  # ascending
-    components = vectors[:, ::-1][:, :count].T @ data
-    return np.asarray(components / np.linalg.norm(components, axis=1, keepdims=True))
 
 
 def _continued(values: Array, known: Array) -> Array:

@@ -1,7 +1,7 @@
 """The surprise detector: how far level and texture in a window are from what its surroundings let expect.
 
 A network sees a slice with a window erased, as G of Nguyen 2020 does, and predicts for every pixel of the window not the
-intensity but a Gaussian for its level and one for its texture (see `detectors.healthy.features`). The heat is the distance
+intensity but a Gaussian for its level and one for its texture (see `detectors.features`). The heat is the distance
 between seen and expected in standard deviations, both tails alike, through the exact engine for all windows.
 """
 
@@ -23,7 +23,7 @@ from ..progress import Progress, silent
 from ..volume import Array
 from ..weights.card import Card
 from .baselines import departure
-from .healthy import features_of
+from .features import features_of
 
 OUTPUTS = 4  # mean and spread of level, then of texture
 _SMOOTHEST = 6.0  # texture, a logarithm of standard deviations above 0.003, goes from −6…0 to 0…1

@@ -18,7 +18,8 @@ from ..prepare.doubts import mask_doubts
 from ..prepare.extraction import AUTO, check_choice
 from ..progress import Progress, part_of, silent
 from ..volume import Array, Volume
-from .datasets import DATASETS, Case
+from .cases import Case
+from .datasets import DATASETS
 from .report import read_rows
 from .tables import Row, Table
 

@@ -28,7 +28,8 @@ from ..segmentation.recut import cut_regions
 from ..segmentation.select import SegmentSettings
 from ..volume import Array, Volume
 from ..weights.card import Card
-from .datasets import DATASETS, Case
+from .cases import Case
+from .datasets import DATASETS
 from .report import check_names
 
 

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from ..detectors import Detector
-from ..detectors.healthy import HealthyGroup, build_group, centred_grid
+from ..detectors.healthy import HealthyGroup, centred_grid
+from ..detectors.make_group import build_group
 from ..detectors.retreat import heat_within_memory
 from ..errors import FitError, InputError
 from ..files import digest_of

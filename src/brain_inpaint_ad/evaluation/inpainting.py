@@ -23,7 +23,8 @@ from ..progress import Progress, part_of, silent
 from ..training.inspection import rebuild_windows
 from ..weights.card import Card
 from ..weights.store import load_generator
-from .datasets import DATASETS, Case
+from .cases import Case
+from .datasets import DATASETS
 from .inpainted import Scene, draw_scene, interpolated, measure
 from .pictures import draw_windows
 from .report import read_rows

@@ -20,9 +20,10 @@ from ..progress import Progress, part_of, silent
 from ..result import threshold_name
 from ..segmentation.regions import possible_segmentations
 from ..weights.card import Card
+from .cases import Case
 from .contenders import BASELINES, INTENSITY, Contender, check_names, make_contenders
 from .controls import CONTROLS
-from .datasets import DATASETS, Case, modality_of
+from .datasets import DATASETS, modality_of
 from .healthy import HealthyFolder
 from .page import view_of, write_page
 from .scoring import CaseScorer, Opened, control_scores, heat_of, open_case

@@ -19,12 +19,14 @@ from ..training.data import Subject
 from ..weights.card import Card
 from ..weights.folders import find_model
 from ..weights.store import write_card
+from .cases import Case
 from .corruptions import check_torchio
-from .datasets import DATASETS, Case, modality_of
+from .datasets import DATASETS, modality_of
 from .healthy import HealthyFolder
+from .scan_judge import Judge, run_trials
 from .scan_metrics import LEAST_SCANS, Norms, judged, own_norms
 from .scan_report import Study, write_study
-from .scan_trials import CLEAN, LESIONS, OF_HEALTHY, SPOILT, Judge, run_trials
+from .scan_trials import CLEAN, LESIONS, OF_HEALTHY, SPOILT
 from .store import Store
 
 _LOG = logging.getLogger(__name__)

@@ -20,9 +20,9 @@ from ..segmentation.recut import Recutter
 from ..segmentation.residual import TRAINING_RESIDUALS
 from ..segmentation.select import SegmentSettings
 from ..volume import Array, Volume
+from .cases import Case
 from .contenders import Contender
 from .controls import Pick, control_picks, hottest_pick
-from .datasets import Case
 from .healthy import plain_name
 from .metrics import Found, Ranking, Scores, compare_marks, hottest_mean, lesion_covers, rank
 from .scales import STUDIED, scale_study

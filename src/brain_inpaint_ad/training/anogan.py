@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Unpack, cast
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from ..detectors.latent import SearchSettings, search_slices
 from ..devices import autocast
 from ..nets.gan import Gan, GanSettings
 from .losses import critic_loss, fool_loss
+from .run import Options
 from .slices import Method, SliceSettings, make_seeded, train_on_slices
 
 _LOOKED_AT = 8  # slices, for the figures while training
@@ -69,9 +70,9 @@ def training_step(gan: Gan, optimisers: dict[str, torch.optim.Optimizer], image:
     return {"critic": told_apart.detach(), "fool": fool.detach()}
 
 
-def train(data: Path, out: Path, *, settings: AnoGanSettings, iterations: int = 60_000, **options: Any) -> int:
+def train(data: Path, out: Path, *, settings: AnoGanSettings, iterations: int = 60_000, **options: Unpack[Options]) -> int:
     """Train on the scans below `data`; iterations: as Nguyen 2020 for AnoGAN. Options and errors: see `train_on_slices`."""
-    return train_on_slices(data, out, lambda device: _method(settings, device), iterations=iterations, **options)
+    return train_on_slices(data, out, settings, lambda device: _method(settings, device), iterations=iterations, **options)
 
 
 def _method(settings: AnoGanSettings, device: torch.device) -> Method:
@@ -84,7 +85,6 @@ def _method(settings: AnoGanSettings, device: torch.device) -> Method:
     return Method(
         name="anogan",
         description="Makes healthy axial T1 slices; what the nearest of them lacks is unusual (AnoGAN, Schlegl 2017).",
-        settings=settings,
         network=asdict(settings.gan),
         model=gan,
         nets={"gan": gan},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Unpack, cast
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from ..nets.autoencoder import Autoencoder, AutoencoderSettings
 from ..nets.gan import GanSettings, SliceReader
 from .loop import slow_down
 from .losses import critic_loss, fool_loss, kl_to_normal
+from .run import Options
 from .slices import Method, SliceSettings, make_seeded, train_on_slices
 
 _SHOWN_GAIN = 3  # of residuals in the picture
@@ -99,12 +100,14 @@ def training_step(nets: Nets, image: Tensor, noise: Tensor, settings: Autoencode
     return {name: value.detach() for name, value in losses.items()}
 
 
-def train(data: Path, out: Path, *, settings: AutoencoderTraining, iterations: int = 30_000, **options: Any) -> int:
+def train(data: Path, out: Path, *, settings: AutoencoderTraining, iterations: int = 30_000, **options: Unpack[Options]) -> int:
     """Train on the scans below `data`. Options and errors: see `train_on_slices`.
 
     iterations: the rates fall to nothing over the last third of them (the paper keeps them, for 150 epochs).
     """
-    return train_on_slices(data, out, lambda device: _method(settings, device, iterations), iterations=iterations, **options)
+    return train_on_slices(
+        data, out, settings, lambda device: _method(settings, device, iterations), iterations=iterations, **options
+    )
 
 
 def _method(settings: AutoencoderTraining, device: torch.device, iterations: int) -> Method:
@@ -124,7 +127,6 @@ def _method(settings: AutoencoderTraining, device: torch.device, iterations: int
     return Method(
         name="autoencoder",
         description=f"Rebuilds healthy axial T1 slices; what comes out different is unusual ({settings.kind}, Baur 2018).",
-        settings=settings,
         network=asdict(settings.network),
         model=nets.autoencoder,
         nets=players,

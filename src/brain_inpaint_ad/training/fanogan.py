@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Unpack, cast
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from ..nets.gan import FastGan, Gan, GanSettings
 from .autoencoder import inspect_rebuilt
 from .loop import steps_done
 from .losses import gradient_penalty
+from .run import Options
 from .slices import Method, SliceSettings, make_seeded, train_on_slices
 
 Optimisers = dict[str, torch.optim.Optimizer]
@@ -102,11 +103,11 @@ def encoder_step(network: FastGan, optimisers: Optimisers, image: Tensor, settin
     return {name: value.detach() for name, value in losses.items()}
 
 
-def train(data: Path, out: Path, *, settings: FastGanSettings, iterations: int = 30_000, **options: Any) -> int:
+def train(data: Path, out: Path, *, settings: FastGanSettings, iterations: int = 30_000, **options: Unpack[Options]) -> int:
     """Train on the scans below `data`; iterations: of GAN and encoder together. Options and errors: see `train_on_slices`."""
     if iterations <= settings.gan_iterations:
         raise SettingsError(f"of {iterations} iterations {settings.gan_iterations} are the GAN's; the encoder needs some, too.")
-    return train_on_slices(data, out, lambda device: _method(settings, device), iterations=iterations, **options)
+    return train_on_slices(data, out, settings, lambda device: _method(settings, device), iterations=iterations, **options)
 
 
 def _method(settings: FastGanSettings, device: torch.device) -> Method:
@@ -120,7 +121,6 @@ def _method(settings: FastGanSettings, device: torch.device) -> Method:
     return Method(
         name="fanogan",
         description="Rebuilds axial T1 slices as a GAN of healthy ones; what differs is unusual (f-AnoGAN, Schlegl 2019).",
-        settings=settings,
         network=asdict(settings.gan),
         model=network,
         nets={"network": network},

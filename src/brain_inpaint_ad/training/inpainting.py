@@ -6,25 +6,26 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
 
-from ..devices import autocast, pick_device
+from ..devices import autocast
 from ..errors import SettingsError
 from ..nets.critic import Critic
 from ..nets.unet import UNet, UNetSettings
 from ..prepare import GridSettings
-from ..progress import Progress, part_of, silent
+from ..progress import part_of
 from ..weights.card import Card
 from ..weights.store import load_generator, save_model
 from . import loop
-from .data import draw_batch, find_subjects
+from .cards import new_card
+from .data import draw_batch
 from .erase import around, erase, paste, sample_windows
 from .inspection import make_inspector
 from .losses import critic_loss, fool_loss, l1_inside
-from .run import load_splits, run_folder, tensorboard, training_facts, write_record
+from .run import Options, plan_run, tensorboard
 
 WINDOWS_MM = (8, 16, 32, 64)  # the sizes of the paper
 
@@ -162,53 +163,41 @@ def train(
     *,
     settings: InpaintingSettings,
     iterations: int = 30_000,
-    max_minutes: float | None = None,
-    resume: bool = False,
-    subjects: Path | None = None,
     start_from: str | None = None,
-    device: str = "auto",
-    name: str | None = None,
-    data_note: str = "",
-    progress: Progress = silent,
+    **options: Unpack[Options],
 ) -> int:
     """Train on the scans below `data`; everything lands in the folder `out`. Returns iterations done.
 
-    start_from: name or path of a generator to begin with; name: of the model, default the folder's; data_note: source and
-    licence of the data, for the model's card.
-    The weights with their card are `generator.safetensors` and `generator.json`.
-    Raises TrainingError, InputError or SettingsError with what to do.
+    start_from: name or path of a generator to begin with. The weights with their card are `generator.safetensors` and
+    `generator.json`. Other options and errors: see `run.plan_run`.
     """
-    limits = loop.LoopSettings(iterations=iterations, seed=settings.seed, max_minutes=max_minutes)
-    where = pick_device(device)
-    listed = find_subjects(data, subjects)
+    run = plan_run(data, out, seed=settings.seed, iterations=iterations, **options)
     start, origin = _start(start_from)
-    nets = build(settings, where, start=start)
-    out = run_folder(out, resume=resume)  # made last: a refused setting leaves no folder behind
-    state = loop.State(
+    nets = build(settings, run.device, start=start)
+    run.make_folder()
+    state, _ = run.state(
         {"generator": nets.generator, "critic": nets.critic},
         {"generator": nets.generator_optimiser, "critic": nets.critic_optimiser},
-        {**asdict(settings), "start_from": origin, "subjects": {subject.name: subject.split for subject in listed}},
+        {**asdict(settings), "start_from": origin},
     )
-    if resume:
-        loop.load(state, out / loop.CHECKPOINT)  # refused now rather than after every scan was prepared
-    train_slices, validation = load_splits(listed, out / "prepared", settings.grid, progress=part_of(progress, 0, 0.1))
-    write_record(out, asdict(settings), listed)
+    train_slices, validation = run.slices(settings.grid, settings)
 
     def step(rng: torch.Generator) -> dict[str, Tensor]:
         image, brain = draw_batch(train_slices, settings.batch, rng)
         window = sample_windows(brain, settings.draw_pixels(rng), rng)
-        return training_step(nets, image.to(where), window.to(where), settings)
+        return training_step(nets, image.to(run.device), window.to(run.device), settings)
 
     with closing(tensorboard(out)) as board:
         sizes = {size: settings.pixels(size) for size in settings.sizes_mm}
         inspect = make_inspector(nets.generator, validation, sizes, board=board, folder=out)
-        done = loop.run(state, step, limits, folder=out, logger=board, inspect=inspect, progress=part_of(progress, 0.1, 1))
+        rest = part_of(run.progress, 0.1, 1)
+        done = loop.run(state, step, run.limits, folder=out, logger=board, inspect=inspect, progress=rest)
         figures = inspect(done)
-    training = {**training_facts(asdict(settings), listed, iterations=done, note=data_note), "start_from": origin}
+    training = {**run.facts(settings, done), "start_from": origin}
     save_model(
         nets.generator,
         out / "generator.safetensors",
-        lambda digest: _card(settings, name or out.name, training=training, validation=figures, digest=digest),
+        lambda digest: _card(settings, run.name, training=training, validation=figures, digest=digest),
     )
     return done
 
@@ -230,27 +219,21 @@ def _card(
     digest: str,
 ) -> Card:
     """validation: figures by size of the window in mm."""
-    grid = settings.grid
     several = "windows of several sizes with one network, which the paper tried and rejected,"
     what = several if settings.other_windows_mm else "windows"
-    return Card(
-        name=name,
-        description=f"Inpaints {what} in axial T1 slices of healthy adults (Nguyen 2020).",
+    return new_card(
+        name,
+        settings.grid,
         method="inpainting",
-        modality="T1",
+        description=f"Inpaints {what} in axial T1 slices of healthy adults (Nguyen 2020).",
+        training=training,
+        figures=dict(validation[settings.window_mm]),
+        digest=digest,
         window_mm=settings.window_mm,
         width=settings.width,
         depth=settings.depth,
         max_width=settings.max_width,
-        spacing_mm=grid.spacing_mm,
-        rows=grid.rows,
-        columns=grid.columns,
         minmax="window",
-        preprocessing="brain mask, N4, world-axial grid, percentiles 1/50/99 to 0.10/0.62/0.95, 0 outside the brain",
-        training=training,
-        thresholds={},
-        healthy_validation=dict(validation[settings.window_mm]),
-        sha256=digest,
         other_windows={
             f"{size:g}": {"thresholds": {}, "healthy_validation": dict(validation[size])}
             for size in sorted(settings.other_windows_mm)

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
 
-from ..devices import autocast, is_fast_in_bfloat16, pick_device
+from ..devices import autocast, is_fast_in_bfloat16
 from ..errors import SettingsError
 from ..heatmap.incremental import Incremental
 from ..heatmap.losses import losses_of, rank_correlation
@@ -19,14 +19,14 @@ from ..heatmap.predicted import paint, read_losses, unmasked
 from ..heatmap.windows import WindowSettings, window_corners
 from ..nets.predictor import LossPredictor
 from ..nets.unet import UNet, UNetSettings
-from ..progress import Progress, part_of, silent
+from ..progress import part_of
 from ..weights.card import Card
 from ..weights.store import load_generator, save_model
 from . import loop
 from .anomalies import add_anomalies
-from .data import Slices, draw_batch, find_subjects
+from .data import Slices, draw_batch
 from .erase import middle_corners, sample_corners
-from .run import load_splits, run_folder, tensorboard, training_facts, write_record
+from .run import Options, plan_run, tensorboard
 
 MASKS = ("middle", "brain")
 _VALIDATION_SEED = 20212
@@ -125,40 +125,25 @@ def train(
     generator: str,
     settings: LossPredictorSettings,
     iterations: int = 5_000,
-    max_minutes: float | None = None,
-    resume: bool = False,
-    subjects: Path | None = None,
-    device: str = "auto",
-    name: str | None = None,
-    data_note: str = "",
-    progress: Progress = silent,
+    **options: Unpack[Options],
 ) -> int:
-    """Train on the scans below `data`, as `inpainting.train`; generator: name or path of the G to learn from.
+    """Train on the scans below `data`; generator: name or path of the G to learn from. Returns iterations done.
 
-    The weights with their card are `predictor.safetensors` and `predictor.json`. Returns iterations done.
-    Raises TrainingError, InputError, SettingsError or WeightsError with what to do.
+    The weights with their card are `predictor.safetensors` and `predictor.json`. Other options and errors: see `run.plan_run`;
+    WeightsError for the generator.
     """
-    limits = loop.LoopSettings(iterations=iterations, seed=settings.seed, max_minutes=max_minutes)
-    where = pick_device(device)
+    run = plan_run(data, out, seed=settings.seed, iterations=iterations, **options)
     network, card = load_generator(generator)
+    where = run.device
     dtype = torch.bfloat16 if is_fast_in_bfloat16(where) else torch.float32
     teacher = Teacher(Incremental(network.to(where), dtype=dtype), card, card.windows(4.0).size)
-    listed = find_subjects(data, subjects)
-    out = run_folder(out, resume=resume)
+    run.make_folder()
     predictor = build(settings, where)
     rate = settings.rate or usual_rate(dense=settings.dense)
     optimiser = torch.optim.Adam(predictor.parameters(), rate)
-    stored = {
-        **asdict(settings),
-        "iterations": iterations,
-        "generator": card.sha256,
-        "subjects": {subject.name: subject.split for subject in listed},
-    }
-    state = loop.State({"predictor": predictor}, {"predictor": optimiser}, stored)
-    if resume:
-        loop.load(state, out / loop.CHECKPOINT)
-    train_slices, validation = load_splits(listed, out / "prepared", card.grid, progress=part_of(progress, 0, 0.1))
-    write_record(out, asdict(settings), listed)
+    stored = {**asdict(settings), "iterations": iterations, "generator": card.sha256}
+    state, _ = run.state({"predictor": predictor}, {"predictor": optimiser}, stored)
+    train_slices, validation = run.slices(card.grid, settings)
 
     def step(rng: torch.Generator) -> dict[str, Tensor]:
         loop.slow_down(optimiser, rate, iterations)
@@ -167,14 +152,14 @@ def train(
 
     with closing(tensorboard(out)) as board:
         inspect = _inspector(predictor, teacher, validation, settings, board=board, folder=out)
-        done = loop.run(state, step, limits, folder=out, logger=board, inspect=inspect, progress=part_of(progress, 0.1, 1))
+        rest = part_of(run.progress, 0.1, 1)
+        done = loop.run(state, step, run.limits, folder=out, logger=board, inspect=inspect, progress=rest)
         figures = inspect(done)
-    facts = training_facts(asdict(settings), listed, iterations=done, note=data_note)
-    training = {**facts, "generator": {"name": card.name, "sha256": card.sha256}}
+    training = {**run.facts(settings, done), "generator": {"name": card.name, "sha256": card.sha256}}
     save_model(
         predictor,
         out / "predictor.safetensors",
-        lambda digest: _card(card, settings, name or out.name, training=training, validation=figures, digest=digest),
+        lambda digest: _card(card, settings, run.name, training=training, validation=figures, digest=digest),
     )
     return done
 

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..devices import pick_device
 from ..prepare import GridSettings
-from ..progress import Progress, part_of, silent
+from ..progress import part_of
 from ..segmentation.residual import TRAINING_RESIDUALS
-from ..weights.card import Card
 from ..weights.store import save_model
 from . import loop
+from .cards import new_card
 from .curves import Curves
-from .data import Slices, draw_batch, find_subjects
-from .run import load_splits, run_folder, save_picture, tensorboard, training_facts, write_record
+from .data import Slices, draw_batch
+from .run import Options, plan_run, save_picture, tensorboard
 
 MODEL = "model.safetensors"
 _VALIDATION_SEED = 20201
@@ -54,7 +53,6 @@ class Method:
 
     name: str
     description: str
-    settings: SliceSettings
     network: dict[str, Any]
     model: nn.Module
     nets: dict[str, nn.Module]
@@ -68,52 +66,47 @@ class Method:
 def train_on_slices(
     data: Path,
     out: Path,
+    settings: SliceSettings,
     make: Callable[[torch.device], Method],
     *,
     iterations: int,
-    max_minutes: float | None = None,
-    resume: bool = False,
-    subjects: Path | None = None,
-    device: str = "auto",
-    name: str | None = None,
-    data_note: str = "",
-    progress: Progress = silent,
+    **options: Unpack[Options],
 ) -> int:
     """Train what `make` makes on the scans below `data`; everything lands in the folder `out`. Returns iterations done.
 
-    The weights with their card are `model.safetensors` and `model.json`; other arguments as for `inpainting.train`.
-    Raises TrainingError, InputError or SettingsError with what to do.
+    The weights with their card are `model.safetensors` and `model.json`. Other options and errors: see `run.plan_run`.
     """
-    where = pick_device(device)
-    method = make(where)
-    settings = asdict(method.settings)
-    limits = loop.LoopSettings(iterations=iterations, seed=method.settings.seed, max_minutes=max_minutes)
-    listed = find_subjects(data, subjects)
-    out = run_folder(out, resume=resume)
-    stored = {**settings, "subjects": {subject.name: subject.split for subject in listed}}
-    state = loop.State(method.nets, method.optimisers, stored)
-    # refused now rather than after every scan was prepared
-    since = loop.load(state, out / loop.CHECKPOINT) if resume else 0
-    grid = method.settings.grid
-    train_slices, validation = load_splits(listed, out / "prepared", grid, progress=part_of(progress, 0, 0.1))
-    write_record(out, settings, listed)
+    run = plan_run(data, out, seed=settings.seed, iterations=iterations, **options)
+    method = make(run.device)
+    run.make_folder()
+    state, since = run.state(method.nets, method.optimisers, asdict(settings))
+    train_slices, validation = run.slices(settings.grid, settings)
 
     def step(rng: torch.Generator) -> dict[str, Tensor]:
-        image, _ = draw_batch(train_slices, method.settings.batch, rng)
-        return method.step(image.to(where), rng)
+        image, _ = draw_batch(train_slices, settings.batch, rng)
+        return method.step(image.to(run.device), rng)
 
     with closing(tensorboard(out)) as board:
         curves = Curves(board, out, since=since)
-        inspect = _inspector(method, validation, where, board=board, curves=curves, folder=out)
-        done = loop.run(state, step, limits, folder=out, logger=curves, inspect=inspect, progress=part_of(progress, 0.1, 1))
+        inspect = _inspector(method, validation, run.device, board=board, curves=curves, folder=out)
+        rest = part_of(run.progress, 0.1, 1)
+        done = loop.run(state, step, run.limits, folder=out, logger=curves, inspect=inspect, progress=rest)
         figures = inspect(done)
-    thresholds = {TRAINING_RESIDUALS: round(_residual_percentile(method, train_slices, where), 6)}
-    facts = {**training_facts(settings, listed, iterations=done, note=data_note), "curve": curves.validation()}
+    thresholds = {TRAINING_RESIDUALS: round(_residual_percentile(method, train_slices, run.device), 6)}
+    facts = {**run.facts(settings, done), "curve": curves.validation()}
     save_model(
         method.model,
         out / MODEL,
-        lambda digest: replace(
-            _card(method, name or out.name), training=facts, thresholds=thresholds, healthy_validation=figures, sha256=digest
+        lambda digest: new_card(
+            run.name,
+            settings.grid,
+            method=method.name,
+            description=method.description,
+            training=facts,
+            figures=figures,
+            digest=digest,
+            thresholds=thresholds,
+            network=method.network,
         ),
     )
     return done
@@ -155,28 +148,3 @@ def _residual_percentile(method: Method, slices: Slices, device: torch.device, *
     image = slices.images[picked].float().to(device)
     residuals = (method.rebuild(image) - image).abs().cpu()[slices.brain[picked]]
     return float(np.percentile(residuals.numpy(), percent))
-
-
-def _card(method: Method, name: str) -> Card:
-    """But for what is known at the end only."""
-    grid = method.settings.grid
-    return Card(
-        name=name,
-        description=method.description,
-        method=method.name,
-        modality="T1",
-        window_mm=0.0,
-        width=0,
-        depth=0,
-        max_width=None,
-        spacing_mm=grid.spacing_mm,
-        rows=grid.rows,
-        columns=grid.columns,
-        minmax="slice",
-        preprocessing="brain mask, N4, world-axial grid, percentiles 1/50/99 to 0.10/0.62/0.95, 0 outside the brain",
-        training={},
-        thresholds={},
-        healthy_validation={},
-        sha256="",
-        network=method.network,
-    )

@@ -6,26 +6,27 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..detectors.healthy import features
+from ..detectors.features import features
 from ..detectors.surprise import as_targets, expectation
-from ..devices import autocast, pick_device
+from ..devices import autocast
 from ..nets.unet import UNet, UNetSettings
 from ..prepare import GridSettings
 from ..prepare.intensity import normalise
-from ..progress import Progress, part_of, silent
+from ..progress import Progress, part_of
 from ..weights.card import Card
 from ..weights.store import load_generator, save_model
 from . import loop
-from .data import MIN_BRAIN_MM2, Scan, find_subjects, load_scans
+from .cards import new_card
+from .data import MIN_BRAIN_MM2, Scan, load_scans
 from .erase import erase, sample_windows
 from .inpainting import begin_with
-from .run import check_seed, run_folder, split_members, tensorboard, training_facts, write_record
+from .run import Options, check_seed, plan_run, split_members, tensorboard, write_record
 from .scanners import other_scanner
 
 MODEL = "model.safetensors"
@@ -74,32 +75,23 @@ def train(
     *,
     settings: SurpriseTraining,
     iterations: int = 6_000,
-    max_minutes: float | None = None,
-    resume: bool = False,
-    subjects: Path | None = None,
     start_from: str | None = None,
-    device: str = "auto",
-    name: str | None = None,
-    data_note: str = "",
-    progress: Progress = silent,
+    **options: Unpack[Options],
 ) -> int:
     """Train on the scans below `data`; everything lands in the folder `out`. Returns iterations done.
 
-    start_from: a generator whose features to begin with; other arguments as for `inpainting.train`. The weights with their
-    card are `model.safetensors` and `model.json`. Raises TrainingError, InputError or SettingsError with what to do.
+    start_from: a generator whose features to begin with. The weights with their card are `model.safetensors` and `model.json`.
+    Other options and errors: see `run.plan_run`.
     """
-    where = pick_device(device)
-    limits = loop.LoopSettings(iterations=iterations, seed=settings.seed, max_minutes=max_minutes)
-    listed = find_subjects(data, subjects)
-    members = split_members(listed)
+    run = plan_run(data, out, seed=settings.seed, iterations=iterations, **options)
+    where, progress = run.device, run.progress
+    members = split_members(run.listed)
     network, origin = _build(settings, start_from, where)
     averaged = loop.averaged(network)
     optimiser = torch.optim.Adam(network.parameters(), settings.rate)
-    out = run_folder(out, resume=resume)
-    stored = {**asdict(settings), "start_from": origin, "subjects": {subject.name: subject.split for subject in listed}}
-    state = loop.State({"network": network, "averaged": averaged}, {"network": optimiser}, stored)
-    if resume:
-        loop.load(state, out / loop.CHECKPOINT)
+    run.make_folder()
+    stored = {**asdict(settings), "start_from": origin}
+    state, _ = run.state({"network": network, "averaged": averaged}, {"network": optimiser}, stored)
     learning, held_out = (
         _seen(
             load_scans(members[split], out / "prepared", settings.grid, progress=part_of(progress, start, start + 0.05)),
@@ -109,7 +101,7 @@ def train(
         )
         for split, start, copies in (("train", 0.0, 2), ("validation", 0.1, 1))
     )
-    write_record(out, asdict(settings), listed)
+    write_record(out, asdict(settings), run.listed)
 
     def step(rng: torch.Generator) -> dict[str, Tensor]:
         network.train()
@@ -127,11 +119,11 @@ def train(
 
     with closing(tensorboard(out)) as board:
         inspect = _inspector(averaged.module, held_out, settings, board)
-        done = loop.run(state, step, limits, folder=out, logger=board, inspect=inspect, progress=part_of(progress, 0.2, 1))
+        rest = part_of(progress, 0.2, 1)
+        done = loop.run(state, step, run.limits, folder=out, logger=board, inspect=inspect, progress=rest)
         figures = inspect(done)
-    facts = {**training_facts(asdict(settings), listed, iterations=done, note=data_note), "start_from": origin}
-    called = name or out.name
-    save_model(averaged.module, out / MODEL, lambda digest: _card(settings, called, facts, figures, digest))
+    facts = {**run.facts(settings, done), "start_from": origin}
+    save_model(averaged.module, out / MODEL, lambda digest: _card(settings, run.name, facts, figures, digest))
     return done
 
 
@@ -205,23 +197,15 @@ def _inspector(network: Any, held_out: Seen, settings: SurpriseTraining, board: 
 
 
 def _card(settings: SurpriseTraining, name: str, training: dict[str, Any], validation: dict[str, float], digest: str) -> Card:
-    grid = settings.grid
-    return Card(
-        name=name,
-        description=f"Expects level and texture in windows of {settings.window_mm:g} mm from what is around them (healthy T1).",
+    return new_card(
+        name,
+        settings.grid,
         method="surprise",
-        modality="T1",
+        description=f"Expects level and texture in windows of {settings.window_mm:g} mm from what is around them (healthy T1).",
+        training=training,
+        figures=dict(validation),
+        digest=digest,
         window_mm=settings.window_mm,
         width=settings.width,
         depth=settings.depth,
-        max_width=None,
-        spacing_mm=grid.spacing_mm,
-        rows=grid.rows,
-        columns=grid.columns,
-        minmax="slice",
-        preprocessing="brain mask, N4, world-axial grid, percentiles 1/50/99 to 0.10/0.62/0.95, 0 outside the brain",
-        training=training,
-        thresholds={},
-        healthy_validation=dict(validation),
-        sha256=digest,
     )

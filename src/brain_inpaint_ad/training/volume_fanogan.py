@@ -23,6 +23,7 @@ from ..volume import Volume
 from ..weights.card import Card
 from ..weights.store import save_model
 from . import loop
+from .cards import new_card
 from .cubes import CubeSource, cube_template, draw_cubes
 from .curves import Curves
 from .data import Subject, find_subjects
@@ -55,7 +56,7 @@ def train(
     """Train on the scans below `data`; everything lands in the folder `out`, each step in a folder of its own.
 
     step: one of STEPS or "all"; iterations: of each step; max_minutes: of all steps in this call; template: a brain to
-    register to (default: the mean of the training scans); the rest as `inpainting.train`. From the second step on, the
+    register to (default: the mean of the training scans); the rest as `run.plan_run`. From the second step on, the
     weights with their card are `fanogan.safetensors` and `fanogan.json`. Returns iterations done, by step.
     Raises TrainingError, InputError or SettingsError with what to do.
     """
@@ -225,23 +226,15 @@ def _card(
     validation: dict[str, float],
     digest: str,
 ) -> Card:
-    return Card(
-        name=name,
-        description=f"Judges a whole {settings.modality} scan of an adult at once (3-D f-AnoGAN, Simarro 2020).",
+    return new_card(
+        name,
+        grid,
         method="fanogan-3d",
-        modality=settings.modality,
-        window_mm=0.0,
-        width=0,
-        depth=0,
-        max_width=None,
-        spacing_mm=grid.spacing_mm,
-        rows=grid.rows,
-        columns=grid.columns,
-        minmax="slice",
-        preprocessing="brain mask, N4, percentiles 1/50/99 to 0.10/0.62/0.95, affine to the template, cube, [−1, 1]",
+        description=f"Judges a whole {settings.modality} scan of an adult at once (3-D f-AnoGAN, Simarro 2020).",
         training=training,
-        thresholds={},
-        healthy_validation=validation,
-        sha256=digest,
+        figures=validation,
+        digest=digest,
+        modality=settings.modality,
+        preprocessing="brain mask, N4, percentiles 1/50/99 to 0.10/0.62/0.95, affine to the template, cube, [−1, 1]",
         network=asdict(settings.network),
     )

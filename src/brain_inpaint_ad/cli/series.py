@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from .printing import print_table
 from .run import ProgressStyle, run
 
 
@@ -19,7 +20,10 @@ def series(
     """List the series of images in a DICOM folder, for `detect --series`."""
     from ..dicom import list_folder
 
-    table = Table("number", "what", "kind", "images", "UID")
+    table = Table(box=None, pad_edge=False)  # a line that is longer than the terminal is still one line to copy
+    for heading in ("number", "what", "kind", "images", "UID"):
+        table.add_column(heading, no_wrap=True)
     for found in run(lambda report: list_folder(folder, progress=report), progress):
-        table.add_row(found.number or "–", found.description or "–", found.modality, str(found.images), found.uid)
-    Console().print(table)
+        cells = (found.number or "–", found.description or "–", found.modality, str(found.images), found.uid)
+        table.add_row(*map(escape, cells))
+    print_table(table)

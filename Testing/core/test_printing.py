@@ -29,7 +29,7 @@ def words_of(a_coarse_scan, a_tiny_model, tmp_path):
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device here that is always full")
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_full_disk_behind_standard_output_is_told_in_one_sentence(name, words_of, run_cli_in_a_process):
-    with open("/dev/full", "w") as full:
+    with Path("/dev/full").open("w") as full:
         answer = run_cli_in_a_process(*words_of(name), stdout=full)
     assert answer.code == 1
     assert re.fullmatch(r"Error: [^\n]* could not be written \(No space left on device\)[^\n]*\.\n", answer.err)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 import typer
@@ -43,3 +43,9 @@ def print_table(table: Table) -> None:
     console = Console()
     console.width = max(console.width, Measurement.get(console, console.options.update(width=10_000), table).minimum)
     console.print(table)
+
+
+def in_columns(rows: Sequence[Sequence[str]]) -> str:
+    """One line each, as long as it needs to be: a terminal wraps it, and what is copied is whole."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)

@@ -6,10 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
-from .printing import print_table
+from .printing import in_columns
 from .run import ProgressStyle, run
 
 
@@ -20,10 +18,6 @@ def series(
     """List the series of images in a DICOM folder, for `detect --series`."""
     from ..dicom import list_folder
 
-    table = Table(box=None, pad_edge=False)  # a line that is longer than the terminal is still one line to copy
-    for heading in ("number", "what", "kind", "images", "UID"):
-        table.add_column(heading, no_wrap=True)
-    for found in run(lambda report: list_folder(folder, progress=report), progress):
-        cells = (found.number or "–", found.description or "–", found.modality, str(found.images), found.uid)
-        table.add_row(*map(escape, cells))
-    print_table(table)
+    listed = run(lambda report: list_folder(folder, progress=report), progress)
+    cells = [(found.number or "–", found.description or "–", found.modality, str(found.images), found.uid) for found in listed]
+    typer.echo(in_columns([("number", "what", "kind", "images", "UID"), *cells]))

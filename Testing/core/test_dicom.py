@@ -255,7 +255,7 @@ def a_detected_series(tmp_path_factory, a_tiny_model, run_cli_in_a_process):
     phantom = make_phantom(PhantomSettings(spacing_mm=5.0, lesions=(lesion,), rotation_degrees=(10.0, -8.0, 5.0)))
     place = tmp_path_factory.mktemp("dicom")
     series = save_classic(phantom.scan, place / "series", description="t1 of quirrelmann\x1b[2J")
-    words = ("--model", a_tiny_model, "--rule", "paper", "--dicom-seg", "--recut", "--reconstruction")
+    words = ("--model", a_tiny_model, "--rule", "paper", "--dicom-seg", "--recut", "--reconstruction", "--progress", "none")
     answer = run_cli_in_a_process("detect", series, "--out", place / "out", *words)
     return series, answer, place / "out"
 

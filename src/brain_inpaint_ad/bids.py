@@ -73,7 +73,7 @@ def find_scans(dataset: Path, out: Path, subjects: Sequence[str] = ()) -> tuple[
     if missing := sorted(label for label in wanted if not (dataset / label).is_dir()):
         raise InputError(f"{dataset} has no {missing[0]}; check the labels of the subjects.")
     scans, left_out = [], []
-    for path in (path for pattern in ("sub-*/anat/*", "sub-*/ses-*/anat/*") for path in sorted(dataset.glob(pattern))):
+    for path in sorted(path for pattern in ("sub-*/anat/*", "sub-*/ses-*/anat/*") for path in dataset.glob(pattern)):
         place = path.parent.relative_to(dataset)
         if not _ENDING.search(path.name) or path.name.startswith(".") or (wanted and place.parts[0] not in wanted):
             continue

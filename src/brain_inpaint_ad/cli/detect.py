@@ -39,7 +39,10 @@ class Segmentation(StrEnum):
 
 
 def _scale(text: str) -> float | Literal["auto"]:
-    return "auto" if text == "auto" else float(text)
+    try:
+        return "auto" if text == "auto" else float(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is neither a number nor auto.") from error
 
 
 def detect(

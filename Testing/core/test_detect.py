@@ -254,8 +254,8 @@ def test_a_finding_tells_its_side_and_how_much_of_it_is_as_dark_as_fluid(flips):
     assert (first.right_share, first.dark_share) == (1.0, 0.0)  # LPS: small x is the patient's right
     assert (second.right_share, second.dark_share) == (5 / 25, 0.333)
     assert finding_in_words(first).startswith("1: 1.0 ml, right, centre R -105 A -15 S 35, hottest at R ")
-    assert ", left and right (20% right), centre " in finding_in_words(second)
-    assert finding_in_words(second).endswith(", 33% dark")
+    assert ", left and right (20 % right), centre " in finding_in_words(second)
+    assert finding_in_words(second).endswith(", 33 % dark")
 
 
 def test_the_table_has_its_header_also_when_nothing_was_found():

@@ -97,11 +97,11 @@ def finding_in_words(finding: Finding) -> str:
     smaller = min(finding.right_share, 1 - finding.right_share)
     side = "right" if finding.right_share > 0.5 else "left"
     if smaller >= _BOTH:
-        side = f"left and right ({finding.right_share:.0%} right)"
+        side = f"left and right ({100 * finding.right_share:.0f} % right)"
     centre = _in_mm(finding.r_mm, finding.a_mm, finding.s_mm)
     return (
         f"{finding.label}: {finding.volume_ml:.1f} ml, {side}, centre {centre}, hottest at {place_in_words(finding)}, "
-        f"{finding.dark_share:.0%} dark"
+        f"{100 * finding.dark_share:.0f} % dark"
     )
 
 

@@ -144,7 +144,8 @@ def start_cli() -> Callable[..., subprocess.Popen[str]]:
         # One thread: on few cores more of them only get into each other's way.
         few = {"OMP_NUM_THREADS": "1", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1"}
         environment = {**os.environ, **few, **options.pop("env", {})}
-        return subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, **options)
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        return subprocess.Popen(command, text=True, env=environment, **{**pipes, **options})
 
     return start
 

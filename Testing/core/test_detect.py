@@ -16,7 +16,7 @@ import brain_inpaint_ad as ad
 from brain_inpaint_ad.cli.run import _plain_lines
 from brain_inpaint_ad.detectors import inpainting
 from brain_inpaint_ad.devices import pick_device
-from brain_inpaint_ad.findings import findings_csv, list_findings
+from brain_inpaint_ad.findings import finding_in_words, findings_csv, list_findings
 from brain_inpaint_ad.heatmap.incremental import Incremental
 from brain_inpaint_ad.memory import needed_mb
 from brain_inpaint_ad.progress import TimeLeft, part_of
@@ -231,8 +231,31 @@ def test_centres_are_in_ras_millimetres():
     grid = ad.Grid((4, 5, 6), (2.0, 3.0, 4.0), (10.0, 20.0, 30.0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
     labels = np.zeros(grid.shape, np.int16)
     labels[2, 1, 3] = 1  # LPS 10 + 3·2, 20 + 1·3, 30 + 2·4
-    (finding,) = list_findings(ad.Volume(labels, grid), ad.Volume(np.ones(grid.shape, np.float32), grid))
+    heat = ad.Volume(np.ones(grid.shape, np.float32), grid)
+    (finding,) = list_findings(ad.Volume(labels, grid), heat, heat, heat.array > 0)
     assert (finding.r_mm, finding.a_mm, finding.s_mm) == (-16.0, -23.0, 38.0)
+
+
+@pytest.mark.parametrize("flips", [(1, 1, 1), (-1, 1, -1)], ids=["LPS", "RPI"])
+def test_a_finding_tells_its_side_and_how_much_of_it_is_as_dark_as_fluid(flips):
+    """A head of three intensities, off the file's origin, on a grid of 2 mm; labels on one of 1 mm, whichever way it runs."""
+    coarse = ad.Grid((20, 20, 20), (2.0, 2.0, 2.0), (101.0, 11.0, 11.0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
+    image = np.full(coarse.shape, 0.9, np.float32)
+    image[:, ::2], image[:10] = 0.6, 0.2  # the lower half is fluid
+    start = [100.5 + 39 * (flips[0] < 0), 10.5 + 39 * (flips[1] < 0), 10.5 + 39 * (flips[2] < 0)]
+    fine = ad.Grid((40, 40, 40), (1.0, 1.0, 1.0), tuple(start), tuple(np.diag(flips).ravel().astype(float)))
+    world = fine.to_world(np.indices(fine.shape).reshape(3, -1).T).reshape(*fine.shape, 3)
+    x, y, z = np.moveaxis(world - (100, 10, 10), -1, 0)
+    labels = np.zeros(fine.shape, np.int16)
+    labels[(x < 10) & (y < 10) & (z > 20) & (z < 30)] = 1
+    labels[(x > 15) & (y > 20) & (y < 30) & (z > 10)] = 2
+    heat = ad.Volume(np.ones(fine.shape, np.float32), fine)
+    first, second = list_findings(ad.Volume(labels, fine), heat, ad.Volume(image, coarse), image > 0)
+    assert (first.right_share, first.dark_share) == (1.0, 0.0)  # LPS: small x is the patient's right
+    assert (second.right_share, second.dark_share) == (5 / 25, 0.333)
+    assert finding_in_words(first).startswith("1: 1.0 ml, right, centre R -105 A -15 S 35, hottest at R ")
+    assert ", left and right (20 % right), centre " in finding_in_words(second)
+    assert finding_in_words(second).endswith(", 33 % dark")
 
 
 def test_the_table_has_its_header_also_when_nothing_was_found():
@@ -276,7 +299,8 @@ def test_the_picture_says_in_mm_of_the_scan_where_each_slice_lies(a_result, tmp_
     titles = []
     monkeypatch.setattr(Axes, "set_title", lambda axes, text, **others: titles.append(text))
     draw_overview(tmp_path / "a.png", moved, marked.astype(np.float32), marked, title="", hot=0.5)
-    (finding,) = list_findings(moved.with_array(marked), moved.with_array(marked.astype(np.float32)))
+    heat = moved.with_array(marked.astype(np.float32))
+    (finding,) = list_findings(moved.with_array(marked), heat, moved, moved.array > 0)
     assert len(titles) == 6
     assert f"S {round(finding.s_mm)} mm" in titles
     places = [int(re.fullmatch(r"S (-?\d+) mm", title)[1]) for title in titles]

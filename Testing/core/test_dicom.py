@@ -88,10 +88,11 @@ def test_of_several_series_one_is_chosen_by_number_or_uid_and_all_are_listed(a_v
     assert second.array.min() == 1
     uid = pydicom.dcmread(next((tmp_path / "b").iterdir())).SeriesInstanceUID
     np.testing.assert_array_equal(open_scan(tmp_path, series=uid).array, second.array)
-    monkeypatch.setenv("COLUMNS", "200")
-    listed = run_cli("series", tmp_path)
-    assert listed.code == 0
-    assert re.search(r"4 +│ t2 tse +│ MR +│ 12 +│ " + re.escape(uid), listed.out)
+    for columns in ("200", "20"):
+        monkeypatch.setenv("COLUMNS", columns)
+        listed = run_cli("series", tmp_path)
+        assert listed.code == 0
+        assert re.search(r"^4 +t2 tse +MR +12 +" + re.escape(uid) + " *$", listed.out, re.MULTILINE)
 
 
 def with_one_of(series: Path, other: Path) -> Path:
@@ -253,8 +254,8 @@ def a_detected_series(tmp_path_factory, a_tiny_model, run_cli_in_a_process):
     lesion = Lesion(centre_mm=(30.0, 10.0, 20.0), radius_mm=15.0)
     phantom = make_phantom(PhantomSettings(spacing_mm=5.0, lesions=(lesion,), rotation_degrees=(10.0, -8.0, 5.0)))
     place = tmp_path_factory.mktemp("dicom")
-    series = save_classic(phantom.scan, place / "series")
-    words = ("--model", a_tiny_model, "--rule", "paper", "--dicom-seg", "--recut", "--reconstruction")
+    series = save_classic(phantom.scan, place / "series", description="t1 of quirrelmann\x1b[2J")
+    words = ("--model", a_tiny_model, "--rule", "paper", "--dicom-seg", "--recut", "--reconstruction", "--progress", "none")
     answer = run_cli_in_a_process("detect", series, "--out", place / "out", *words)
     return series, answer, place / "out"
 
@@ -276,7 +277,7 @@ def test_detect_takes_a_dicom_folder_and_its_seg_is_the_labelmap(a_detected_seri
 
 
 def test_no_identifier_of_the_patient_reaches_log_report_or_names_but_the_seg_that_was_asked_for(a_detected_series):
-    _, answer, out = a_detected_series
+    series, answer, out = a_detected_series
     words = [part for value in IDENTIFIERS.values() for part in value.split("^")]
     texts = {"what was printed": (answer.out + answer.err).encode()}
     for path in out.iterdir():
@@ -287,7 +288,13 @@ def test_no_identifier_of_the_patient_reaches_log_report_or_names_but_the_seg_th
     for name, content in texts.items():
         for word in words:
             assert word.encode() not in content, f"{word} in {name}"
-    assert json.loads((out / "report.json").read_text())["scan"] == "DICOM series 3"
+    report = json.loads((out / "report.json").read_text())
+    assert report["scan"] == "DICOM series 3"
+    count = len(list(series.iterdir()))
+    assert report["series"] == {"number": "3", "description": "t1 of … [2J", "modality": "MR", "slices": count}
+    assert answer.out.endswith(f"\nRead from series 3: t1 of … [2J, {count} slices\n")
+    for content in texts.values():
+        assert b"quirrelmann" not in content.lower()
     assert b"Quirrelmann" in (out / "anomalies.dcm").read_bytes()  # so that the search is one
 
 

@@ -15,6 +15,7 @@ from brain_inpaint_ad.io import read_scan, write_volume
 from brain_inpaint_ad.result import check_output
 
 PLACE = np.array([[-2.0, 0, 0, 40], [0, -2, 0, 30], [0, 0, 3, -20], [0, 0, 0, 1]])  # RAS
+TURNED = PLACE @ np.array([[0.8, -0.6, 0, 0], [0.6, 0.8, 0, 0], [0, 0, -1, 0], [0, 0, 0, 1]])  # its third axis the other way
 VALUES = np.arange(10 * 12 * 14, dtype=np.float32).reshape(10, 12, 14)
 
 
@@ -63,13 +64,26 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
         ad.detect(tmp_path / "scan.nii.gz")
 
 
-def test_a_header_with_two_places_is_warned_of_by_how_far_they_are_apart(tmp_path, caplog):
-    moved = PLACE.copy()
+@pytest.mark.parametrize("units", ["mm", "meter"])
+@pytest.mark.parametrize(("codes", "taken"), [((1, 2), "qform"), ((2, 4), "qform"), ((1, 1), "sform"), ((4, 1), "sform")])
+def test_a_header_with_two_places_is_warned_of_by_how_far_they_are_apart(codes, taken, units, tmp_path, caplog):
+    scale = np.diag([1e-3] * 3 + [1]) if units == "meter" else np.eye(4)
+    moved = TURNED.copy()
     moved[:3, 3] += (30, 40, 0)
-    read_scan(save(tmp_path / "scan.nii", sform=moved, codes=(1, 2)))
+    scan = read_scan(save(tmp_path / "scan.nii", qform=scale @ TURNED, sform=scale @ moved, codes=codes, units=units))
     (told,) = warnings_of(caplog)
     assert "up to 50 mm apart" in told
+    assert f"the {taken} was taken" in told
     assert "scan.nii" in told
+    place = (TURNED if taken == "qform" else moved)[:3, 3] * (-1, -1, 1)
+    np.testing.assert_allclose(scan.grid.origin, place, atol=1e-3)
+
+
+def test_a_header_whose_places_are_turned_against_each_other_is_warned_of_by_the_farthest_corner(tmp_path, caplog):
+    read_scan(save(tmp_path / "scan.nii", qform=PLACE, sform=np.diag([-1, -1, 1, 1]) @ PLACE))
+    (told,) = warnings_of(caplog)
+    ends = np.array([[x, y, z, 1] for x in (0, 9) for y in (0, 11) for z in (0, 13)]) @ PLACE.T
+    assert f"up to {np.linalg.norm(2 * ends[:, :2], axis=1).max():.0f} mm apart" in told
 
 
 def test_a_header_without_a_place_is_warned_of(tmp_path, caplog):

@@ -20,6 +20,7 @@ LAYERS = [
     {"weights", "findings", "phantom", "recut_file"},
     {"heatmap", "segmentation", "prepare", "dicom"},
     {"nets", "io", "devices", "hardware"},
+    {"nifti_place"},
     {"extras", "files", "intact", "memory"},
     {"volume", "progress", "errors"},
 ]

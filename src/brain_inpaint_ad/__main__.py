@@ -1,6 +1,6 @@
 """`python -m brain_inpaint_ad` is the command line."""
 
-from .cli.app import app
+from .cli.app import start
 
 if __name__ == "__main__":
-    app(prog_name="brain-inpaint-ad")
+    start()

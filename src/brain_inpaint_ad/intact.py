@@ -34,7 +34,11 @@ _NIFTI_FIELDS = {
         "datatype": (70, "h"),
         "pixdim": (76, "8f"),
         "vox_offset": (108, "f"),
+        "xyzt_units": (123, "b"),
+        "qform_code": (252, "h"),
         "sform_code": (254, "h"),
+        "quatern": (256, "3f"),
+        "qoffset": (268, "3f"),
         "srow": (280, "12f"),
     },
     540: {
@@ -42,8 +46,12 @@ _NIFTI_FIELDS = {
         "datatype": (12, "h"),
         "pixdim": (104, "8d"),
         "vox_offset": (168, "q"),
+        "qform_code": (344, "i"),
         "sform_code": (348, "i"),
+        "quatern": (352, "3d"),
+        "qoffset": (376, "3d"),
         "srow": (400, "12d"),
+        "xyzt_units": (500, "i"),
     },
 }
 # Bytes per voxel by NIfTI's code of the type; those ITK reads.
@@ -128,12 +136,10 @@ def _inflated(stream: BinaryIO) -> Iterator[bytes]:
 
 
 def _in_nifti(path: Path) -> _Stored:
-    with path.open("rb") as stream:
-        packing = "gzip" if stream.read(2) == _GZIP else ""
+    packing = "gzip" if _is_packed(path) else ""
     if packing and not path.name.lower().endswith(".gz"):
         raise FormatError(f"{path} is compressed; rename it to {path.name}.gz.")
-    with gzip.open(path) if packing else path.open("rb") as stream:
-        order, fields = _nifti_fields(stream.read(max(_NIFTI_FIELDS)))
+    order, fields = nifti_header(path)
     if problem := _nifti_problem(fields):
         raise FormatError(f"{path} has no usable NIfTI header ({problem}); copy or export it again.")
     count, *sizes = fields["dim"]
@@ -142,8 +148,15 @@ def _in_nifti(path: Path) -> _Stored:
     return _Stored(path, 0, packing, length, skip, {16: f"{order}f4", 64: f"{order}f8"}.get(kind, ""))
 
 
-def _nifti_fields(head: bytes) -> tuple[str, dict[str, tuple[Any, ...]]]:
-    """Byte order and fields of either version; no fields when the header is neither."""
+def _is_packed(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return stream.read(2) == _GZIP
+
+
+def nifti_header(path: Path) -> tuple[str, dict[str, tuple[Any, ...]]]:
+    """Byte order and fields of either version, packed or not; no fields when it is neither. Raises OSError, EOFError."""
+    with gzip.open(path) if path.name.lower().endswith(".gz") and _is_packed(path) else path.open("rb") as stream:
+        head = stream.read(max(_NIFTI_FIELDS))
     for size, fields in _NIFTI_FIELDS.items():
         for order in "<>":
             if len(head) >= size and struct.unpack_from(order + "i", head) == (size,):

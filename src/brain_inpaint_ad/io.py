@@ -17,13 +17,12 @@ from .errors import FormatError, InputError, OutputError
 from .files import check_is_text, is_text, temporary_folder, write_atomically
 from .intact import check_whole
 from .memory import MemoryBound, full_memory_told
+from .nifti_place import doubt_of_place
 from .volume import Array, Grid, Volume
 
 _LOG = logging.getLogger(__name__)
 SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 MIN_SLICES = 8  # fewer voxels along an axis cannot show a brain in three dimensions
-_SAME_MM = 1.0  # places of a scan that are no further apart are the same
-_NIFTI_MM = {1: 1000.0, 3: 1e-3}  # by the code of a NIfTI's unit of length: metres, micrometres
 _SKEW = 1e-3  # how far axes may be from right angles: a quarter of a millimetre across a head
 
 
@@ -36,7 +35,7 @@ def read_scan(path: str | os.PathLike[str], *, bound: MemoryBound | None = None)
     path = Path(path)
     image = _read_image(path, bound)
     volume = _volume_from(image, path)
-    if doubt := _doubt_of_place(image, volume.grid):
+    if doubt := doubt_of_place(path, volume.grid):
         _LOG.warning("%s: %s", path.name, doubt)
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is refused as such
         array = volume.array.astype(np.float32, copy=False)
@@ -107,29 +106,6 @@ def _read_image(path: Path, bound: MemoryBound | None = None) -> sitk.Image:
         raise FormatError(f"{path} may not be read ({error.strerror}); check its permissions and free space.") from error
     except RuntimeError as error:
         raise FormatError(f"{path} could not be read ({_reason(error)}); is it a complete scan file?") from error
-
-
-def _doubt_of_place(image: sitk.Image, grid: Grid) -> str:
-    """What a NIfTI header leaves open about where the patient lies, "" for nothing and for other files. grid: ITK's reading."""
-    said = {key: image.GetMetaData(key) for key in image.GetMetaDataKeys() if key[1:].startswith(("form_code", "row_"))}
-    if not {"qform_code", "sform_code", "srow_x", "srow_y", "srow_z"} <= said.keys():
-        return ""
-    if said["qform_code"] == said["sform_code"] == "0":
-        return "its header does not say how the patient lies (no qform, no sform); left and right may be swapped."
-    if said["sform_code"] == "0":
-        return ""
-    units = int(image.GetMetaData("xyzt_units")) if image.HasMetaDataKey("xyzt_units") else 0
-    in_mm = _NIFTI_MM.get(units & 7, 1.0)  # the other bits are of time
-    rows = np.array([[float(number) for number in said[f"srow_{axis}"].split()] for axis in "xyz"]) * in_mm
-    rows[:2] *= -1  # RAS to LPS
-    ends = np.array(np.meshgrid(*((0, size - 1) for size in grid.shape), indexing="ij")).reshape(3, -1).T
-    apart = np.linalg.norm(ends[:, ::-1] @ rows[:, :3].T + rows[:, 3] - grid.to_world(ends), axis=1).max()
-    if apart <= _SAME_MM:
-        return ""
-    return (
-        f"its header gives two places that lie up to {apart:.0f} mm apart (qform, sform); the qform was taken, as 3D Slicer "
-        "does, and programs that take the sform will show scan and results elsewhere."
-    )
 
 
 def _stated_size(path: Path) -> tuple[int, ...]:

@@ -25,7 +25,7 @@ from .detectors.load import STRIDE_MM, load_detector
 from .detectors.quality import OK, image_measures
 from .detectors.retreat import within_memory
 from .detectors.whole_scan import WHOLE_SCAN, Judgement, ScanNorm, WholeScanDetector, shipped_quality
-from .dicom import open_scan
+from .dicom import open_scan, series_of
 from .errors import Cancelled, FitError, SettingsError, WeightsError
 from .heatmap.incremental import MEMORY_MB
 from .io import read_labels
@@ -348,6 +348,7 @@ def _report(detector: ModelDetector, prepared: Prepared) -> dict[str, Any]:
     return {
         "notice": "Research software; not a medical device.",
         "scan": Path(prepared.scan.name).name,
+        **({"series": series} if (series := series_of(prepared.scan)) else {}),
         "brain": brain,
         "model": {"name": card.name, "sha256": card.sha256, "segmentation": card.segmentation},
         "heatmap": {

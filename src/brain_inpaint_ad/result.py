@@ -14,7 +14,7 @@ import numpy as np
 
 from .errors import InputError, OutputError, WeightsError
 from .files import check_is_text, folder_in_work, move_into_place, only_run_in
-from .findings import Finding, findings_csv, list_findings
+from .findings import DARK, Finding, finding_in_words, findings_csv, list_findings, place_in_words
 from .io import write_volume
 from .prepare import Prepared
 from .prepare.labels import resample_labels
@@ -29,6 +29,7 @@ from .volume import Array, Grid, Volume
 MASK_FILE = "brain_mask.nii.gz"  # of the scan; corrected by hand it can be given back to `detect`
 OPTIONAL_FILES = ("reconstruction.nii.gz", "recut.npz", "anomalies.dcm")
 FILES = ("heatmap.nii.gz", "anomalies.nii.gz", MASK_FILE, "findings.csv", "report.json", "overview.png")
+_MOST_TOLD = 6  # anomalies with a line of their own on the terminal
 _NAMES = (*(name for name in FILES if name != "report.json"), *OPTIONAL_FILES, "report.json")  # see move_into_place
 
 
@@ -84,6 +85,19 @@ class Result:
         word = "abnormal" if score["abnormal"] else "normal"
         place = f"above {score['percentile']:.0f} % of healthy scans"
         return f"{self.summary}; the scan as a whole is {word} (score {score['score']:.3g}, {place})"
+
+    @property
+    def details(self) -> list[str]:
+        """One line for each of the largest anomalies, and where the scan came from if that was a choice."""
+        lines = [finding_in_words(finding) for finding in self.findings[:_MOST_TOLD]]
+        if (more := len(self.findings) - _MOST_TOLD) > 0:
+            lines.append(f"{more} more in findings.csv")
+        if self.findings:
+            lines.append(DARK)
+        if series := self.report.get("series"):
+            called = series["description"] or "no description"
+            lines.append(f"Read from series {series['number'] or 'without number'}: {called}, {series['slices']} slices")
+        return lines
 
     def resegment(self, **changes: Any) -> Result:
         """The same heatmap cut anew, without running a network: `result.resegment(scale=150)`.
@@ -226,7 +240,7 @@ def segment(
     chosen = select_anomalies(regions, settings, threshold=threshold or 0.0, voxel_mm3=prepared.image.grid.voxel_mm3)
     heatmap = heatmap or prepared.to_scan(model_heatmap)
     labelmap = labels_to_scan(prepared, chosen)
-    findings = list_findings(labelmap, heatmap)
+    findings = list_findings(labelmap, heatmap, prepared.image, prepared.brain)
     told = {"segmentation": _settings_as_json(settings, threshold), "findings": len(findings)}
     report = {**report, **told}
     return Result(
@@ -306,12 +320,6 @@ def check_output(folder: Path, *, overwrite: bool) -> None:
         raise
     except OSError as error:
         raise OutputError(f"{folder} cannot be written ({error.strerror}); choose another folder.") from error
-
-
-def place_in_words(finding: Finding) -> str:
-    """ "R 31 A -12 S 44": millimetres to the right, front and top of its hottest voxel."""
-    parts = zip("RAS", (finding.peak_r_mm, finding.peak_a_mm, finding.peak_s_mm), strict=True)
-    return " ".join(f"{letter} {round(value)}" for letter, value in parts)
 
 
 def _settings_as_json(settings: SegmentSettings, threshold: float | None) -> dict[str, Any]:

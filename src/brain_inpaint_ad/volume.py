@@ -89,6 +89,13 @@ class Volume:
                 f"{self.name}: array of shape {self.array.shape} does not fit a grid of shape {self.grid.shape}"
             )
 
+    def nearest(self, world: Array) -> Array:
+        """Values of the voxels nearest to LPS mm, (n, 3); beyond the edge those at the edge. Returns (n,)."""
+        columns_first = (world - self.grid.affine[:3, 3]) @ np.linalg.inv(self.grid.affine[:3, :3]).T
+        indices = np.clip(np.rint(columns_first[:, ::-1]).astype(int), 0, np.array(self.grid.shape) - 1)
+        values: Array = self.array[tuple(indices.T)]
+        return values
+
     def with_array(self, array: Array, name: str | None = None) -> Volume:
         """Other values on the same grid."""
         return Volume(array, self.grid, name or self.name)

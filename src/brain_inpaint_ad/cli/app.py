@@ -30,6 +30,7 @@ from . import (
     train_slices,  # noqa: F401 (adds its commands to train)
     train_volumes,  # noqa: F401 (adds its command to train)
 )
+from .printing import lost_output_told
 
 # Beside a busy program OpenMP's long spinning waits made torch up to 50 times slower; short ones cost 5 % on free cores
 # (docs/benchmarks). libgomp reads this when torch is loaded.
@@ -59,6 +60,12 @@ app.command("evaluate-masks")(evaluate_masks.evaluate_masks)
 app.command("benchmark")(benchmark.benchmark)
 app.add_typer(models.app, name="models")
 app.add_typer(train.app, name="train")
+
+
+def start() -> None:
+    """The command line as a program."""
+    with lost_output_told():
+        app(prog_name="brain-inpaint-ad")
 
 
 def _print_version(wanted: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,9 @@ from ..files import only_run_in
 from ..progress import Progress
 from .detect import Rule, Segmentation
 from .run import ProgressStyle, run
+
+if TYPE_CHECKING:
+    from ..bids import Outcome
 
 
 def bids(
@@ -30,7 +33,7 @@ def bids(
 ) -> None:
     """Detect anomalies in every T1-weighted scan of a BIDS dataset; write BIDS derivatives."""
 
-    def work(report: Progress) -> list[str]:
+    def work(report: Progress) -> list[Outcome]:
         from ..bids import detect_in_dataset
 
         with only_run_in(out):
@@ -47,6 +50,10 @@ def bids(
                 device=device,
             )
 
-    told = run(work, progress)
+    outcomes = run(work, progress)
+    from ..bids import FAILED, told
+
     if progress is not ProgressStyle.jsonl:
-        typer.echo("\n".join((*told, f"Derivatives are in {out}.")))
+        typer.echo("\n".join(told(outcomes, out)))
+    if any(outcome.kind == FAILED for outcome in outcomes):
+        raise typer.Exit(1)

@@ -39,7 +39,10 @@ class Segmentation(StrEnum):
 
 
 def _scale(text: str) -> float | Literal["auto"]:
-    return "auto" if text == "auto" else float(text)
+    try:
+        return "auto" if text == "auto" else float(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is neither a number nor auto.") from error
 
 
 def detect(
@@ -130,7 +133,7 @@ def detect(
 ) -> None:
     """Find what a model of healthy brains cannot explain in SCAN; write heatmap, labelmap, table and picture."""
 
-    def work(report: Progress) -> str:
+    def work(report: Progress) -> list[str]:
         from ..dicom import check_seg_is_possible
         from ..pipeline import detect as find
         from ..result import Result, check_output
@@ -176,8 +179,8 @@ def detect(
             report(0.97, "writing results")
             result.save(out, overwrite=overwrite, recut=recut, dicom_seg=dicom_seg)
             report(1.0, "done")
-            return result.headline
+            return [f"{result.headline}. Results are in {out}.", *result.details]
 
-    summary = run(work, progress)
+    told = run(work, progress)
     if progress is not ProgressStyle.jsonl:
-        typer.echo(f"{summary}. Results are in {out}.")
+        typer.echo("\n".join(told))

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from ..progress import Progress
+from .printing import print_table
 from .run import ProgressStyle, run
 
 app = typer.Typer(help="Models that shipped and those you added: list, show, path, add, remove.")
@@ -35,12 +36,12 @@ def list_() -> None:
     for model in run(lambda _: installed_models(), ProgressStyle.none):
         card = model.card
         if card is None:
-            table.add_row(model.name, "–", f"cannot be used: {model.problem}", "–")
+            table.add_row(escape(model.name), "–", escape(f"cannot be used: {model.problem}"), "–")
         else:
             windows = ", ".join(f"{size:g}" for size in sorted(card.sizes_mm) if size)
             what = f"Default. {card.description}" if model.name == DEFAULT_MODEL else card.description
-            table.add_row(model.name, f"{windows} mm" if windows else "–", what, card.sha256[:12])
-    Console().print(table)
+            table.add_row(escape(model.name), f"{windows} mm" if windows else "–", escape(what), card.sha256[:12])
+    print_table(table)
 
 
 @app.command()

@@ -54,13 +54,14 @@ def run(
     that is importing in another thread takes its time to leave.
     """
     cancelled = threading.Event()
+    unheard: list[OSError] = []
     outcome: list[_Answer | BaseException] = []
     stage = [""]
 
     def target() -> None:
         try:
             with full_memory_told(), _reporter(style, sys.stderr if prints_answer else sys.stdout) as report:
-                outcome.append(work(_cancellable(report, cancelled, stage)))
+                outcome.append(work(_cancellable(report, cancelled, stage, unheard)))
         except BaseException as error:
             outcome.append(error)
 
@@ -73,6 +74,8 @@ def run(
         thread.join(patience if cancelled.is_set() else None)
     if not outcome or (cancelled.is_set() and isinstance(outcome[0], Cancelled)):
         _leave_at_once()
+    if unheard and isinstance(outcome[0], Cancelled):
+        raise unheard[0]  # where no progress can be written, no answer can, see `lost_output_told`
     return _answer(outcome[0])
 
 
@@ -113,6 +116,10 @@ def _answer(outcome: _Answer | BaseException) -> _Answer:
     if isinstance(outcome, MemoryError):
         typer.echo("Error: this machine has not enough memory for this scan; close other programs and try again.", err=True)
         raise typer.Exit(1)
+    if isinstance(outcome, OSError):
+        what = outcome.filename or "a file"
+        typer.echo(f"Error: {what} could not be read or written ({outcome.strerror or outcome}).", err=True)
+        raise typer.Exit(1)
     if isinstance(outcome, BaseException):
         raise outcome
     return outcome
@@ -123,30 +130,34 @@ def _sentence(text: str) -> str:
     return text.rstrip(".") + "."
 
 
-def _cancellable(report: Progress, cancelled: threading.Event, last: list[str]) -> Progress:
-    """last: gets the latest stage, its only item."""
+def _cancellable(report: Progress, cancelled: threading.Event, last: list[str], unheard: list[OSError]) -> Progress:
+    """last: gets the latest stage, its only item; unheard: why progress could not be written, and the work was ended."""
 
     def progress(fraction: float, stage: str) -> None:
         last[0] = stage
         if cancelled.is_set() and fraction < 1:  # whoever reports 1 has finished, and the results are there
             raise Cancelled("cancelled")
-        report(fraction, stage)
+        try:
+            report(fraction, stage)
+        except OSError as error:
+            unheard.append(error)
+            raise Cancelled("nobody hears of the progress") from error
 
     return progress
 
 
 @contextmanager
-def _reporter(style: ProgressStyle, lines: TextIO) -> Iterator[Progress]:
-    """lines: where JSON lines go."""
+def _reporter(style: ProgressStyle, lines: TextIO | None) -> Iterator[Progress]:
+    """lines: where JSON lines go; None where a user closed it."""
     console = Console(stderr=True)
-    if style is ProgressStyle.jsonl:
+    if style is ProgressStyle.jsonl and lines is not None:
         yield _json_lines(lines)
-    elif style is ProgressStyle.none:
+    elif style is not ProgressStyle.bar or sys.stderr is None:
         yield silent
     elif not console.is_terminal:
         yield _plain_lines(sys.stderr)
     else:
-        columns = (TextColumn("{task.description:<28}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+        columns = (TextColumn("{task.description:<28}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
         with Bar(*columns, console=console, transient=True) as bar:
             task = bar.add_task("starting", total=1.0)
             yield lambda fraction, stage: bar.update(task, completed=fraction, description=stage)
@@ -161,9 +172,10 @@ def _plain_lines(out: TextIO, every_s: float = 60.0) -> Progress:
         seconds, now = left.seconds(fraction), time.monotonic()
         if now - last[0] >= every_s:
             last[0] = now
-            ahead = "" if seconds is None else f", about {seconds / 60:.0f} min left"
-            out.write(f"{stage} ({fraction:.0%}{ahead})\n")
-            out.flush()
+            ahead = "" if not seconds else f", about {seconds / 60:.0f} min left"
+            with suppress(OSError):  # a full disk behind standard error is no reason to end the work
+                out.write(f"{stage} ({fraction:.0%}{ahead})\n")
+                out.flush()
 
     return report
 

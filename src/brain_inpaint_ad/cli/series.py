@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
+from .printing import in_columns
 from .run import ProgressStyle, run
 
 
@@ -19,7 +18,6 @@ def series(
     """List the series of images in a DICOM folder, for `detect --series`."""
     from ..dicom import list_folder
 
-    table = Table("number", "what", "kind", "images", "UID")
-    for found in run(lambda report: list_folder(folder, progress=report), progress):
-        table.add_row(found.number or "–", found.description or "–", found.modality, str(found.images), found.uid)
-    Console().print(table)
+    listed = run(lambda report: list_folder(folder, progress=report), progress)
+    cells = [(found.number or "–", found.description or "–", found.modality, str(found.images), found.uid) for found in listed]
+    typer.echo(in_columns([("number", "what", "kind", "images", "UID"), *cells]))

@@ -19,7 +19,7 @@ from ..volume import Volume
 if TYPE_CHECKING:
     from .series import Series
 
-__all__ = ["check_seg_is_possible", "files_below", "is_dicom", "list_folder", "open_scan", "without_warnings"]
+__all__ = ["check_seg_is_possible", "files_below", "is_dicom", "list_folder", "open_scan", "series_of", "without_warnings"]
 
 
 def open_scan(
@@ -44,6 +44,11 @@ def open_scan(
 
     with without_warnings():
         return read_series(path, series=series, bound=bound, progress=progress)
+
+
+def series_of(scan: Volume) -> dict[str, str | int] | None:
+    """Number, description, modality and slices of the DICOM series a scan was read from; None for other scans."""
+    return getattr(scan.origin, "series", None)
 
 
 def list_folder(folder: Path, *, progress: Progress = silent) -> list[Series]:

@@ -20,9 +20,10 @@ from .stack import stacked
 
 @dataclass(frozen=True, slots=True)
 class DicomOrigin:
-    """What a volume was read from: one frame per slice, first to last."""
+    """What a volume was read from: one frame per slice, first to last; series: `Series.told`."""
 
     frames: tuple[Frame, ...]
+    series: dict[str, str | int]
 
 
 def read_series(
@@ -44,7 +45,7 @@ def read_series(
     array = np.empty(grid.shape, np.float32)
     stored: tuple[Path, Array] | None = None
     for index, frame in enumerate(frames):
-        progress(0.5 + 0.5 * index / len(frames), "reading DICOM images")
+        progress(0.5 + 0.5 * index / len(frames), f"reading DICOM series {chosen.number}".strip())
         if stored is None or stored[0] != frame.path:
             stored = frame.path, _stored(frame.path)
         values = stored[1] if stored[1].ndim == 2 else _at(stored[1], frame)
@@ -53,7 +54,7 @@ def read_series(
         with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is refused as such
             array[index] = values * frame.slope + frame.intercept
     check_values(array, name)
-    return Volume(array, grid, f"DICOM series {chosen.number}".strip(), DicomOrigin(tuple(frames)))
+    return Volume(array, grid, f"DICOM series {chosen.number}".strip(), DicomOrigin(tuple(frames), chosen.told()))
 
 
 def _at(values: Array, frame: Frame) -> Array:

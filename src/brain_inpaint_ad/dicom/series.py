@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,11 +19,20 @@ from . import files_below, is_dicom
 _KIND = "MediaStorageSOPClassUID"
 _NO_SCANS = ("SEG", "RTDOSE", "PR", "KO", "SR")  # they may have rows and columns, and show no anatomy
 _MOST_LISTED = 6
+_IDENTIFIERS = (
+    "PatientName",
+    "PatientID",
+    "OtherPatientNames",
+    "OtherPatientIDs",
+    "PatientBirthDate",
+    "AccessionNumber",
+)
+_SHORT = 3  # letters; shorter words of a name or number are those of descriptions, too
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Images that were taken together. headers: all but the pixels, each with its file."""
+    """Images that were taken together. headers: all but the pixels, each with its file; description: names nobody."""
 
     uid: str
     number: str
@@ -33,6 +44,15 @@ class Series:
     def images(self) -> int:
         """Slices, those of multi-frame files counted one by one."""
         return sum(int(header.get("NumberOfFrames") or 1) for header, _ in self.headers)
+
+    def told(self) -> dict[str, str | int]:
+        """What a report says of it; no UID, by which an archive would find the patient."""
+        return {
+            "number": self.number,
+            "description": self.description,
+            "modality": self.modality,
+            "slices": self.images,
+        }
 
 
 def list_series(path: Path, *, progress: Progress = silent) -> list[Series]:
@@ -111,7 +131,18 @@ def _series(uid: str, headers: list[tuple[Dataset, Path]]) -> Series:
     number, description, modality = (
         str(first.get(name, "") or "") for name in ("SeriesNumber", "SeriesDescription", "Modality")
     )
-    return Series(uid, number, description, modality, tuple(headers))
+    return Series(uid, number, _without_names(description, first), modality, tuple(headers))
+
+
+def _without_names(text: str, header: Dataset) -> str:
+    """A description is free text: words of the patient's names and numbers become "…", what cannot be printed goes."""
+    words: set[str] = set()
+    for name in _IDENTIFIERS:
+        with suppress(Exception):  # damage shows as many different types; what cannot be read names nobody
+            words.update(word for word in re.split(r"[\W_]+", str(header.get(name) or "")) if len(word) >= _SHORT)
+    for word in sorted(words, key=len, reverse=True):
+        text = re.sub(re.escape(word), "…", text, flags=re.IGNORECASE)
+    return "".join(letter if letter.isprintable() else " " for letter in text).strip()
 
 
 def _order(series: Series) -> tuple[int, str]:

@@ -26,7 +26,7 @@ from brain_inpaint_ad.segmentation import regions
 
 @pytest.fixture(scope="module")
 def a_result(a_phantom, a_tiny_model):
-    return ad.detect(a_phantom.scan, model=str(a_tiny_model), rule="paper")
+    return ad.detect(a_phantom.scan, model=a_tiny_model, rule="paper")  # a path, as of any file
 
 
 def test_heat_lies_in_the_brain_and_anomalies_in_the_heat(a_result, a_phantom):

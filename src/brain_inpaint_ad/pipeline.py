@@ -53,7 +53,7 @@ PREVIEW_READY = "preview ready"  # the stage at which other programs may fetch i
 def detect(
     scan: str | os.PathLike[str] | Volume,
     *,
-    model: str | None = None,
+    model: str | os.PathLike[str] | None = None,
     series: str | None = None,
     mask: str | os.PathLike[str] | Volume | None = None,
     brain: str = AUTO,
@@ -113,7 +113,8 @@ def detect(
     )
     check_kernel(settings)
     check_choice(brain)
-    model = model_for(model, wants_windows=any(wish is not None for wish in (window_mm, stride_mm, engine)))
+    wants_windows = any(wish is not None for wish in (window_mm, stride_mm, engine))
+    model = model_for(None if model is None else os.fspath(model), wants_windows=wants_windows)
     bound = memory_bound(max_memory_mb)
     with clock.stage("load"):
         detector = load_detector(

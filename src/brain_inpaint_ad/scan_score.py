@@ -37,9 +37,9 @@ class ScanScore:
     refusal: str = ""
 
 
-def load_whole_scan(model: str = SCORE_MODEL, *, device: str = "auto") -> WholeScanDetector:
+def load_whole_scan(model: str | os.PathLike[str] = SCORE_MODEL, *, device: str = "auto") -> WholeScanDetector:
     """A detector that scores scans. Raises WeightsError when the model is another."""
-    network, card = load_model(model)
+    network, card = load_model(os.fspath(model))
     if not isinstance(network, VolumeGan):
         raise WeightsError(f"{card.name} judges no whole scans (its method is {card.method}); name a fanogan-3d model.")
     return WholeScanDetector(network, card, pick_device(device))
@@ -48,7 +48,7 @@ def load_whole_scan(model: str = SCORE_MODEL, *, device: str = "auto") -> WholeS
 def score(
     scans: Sequence[str | os.PathLike[str] | Volume],
     *,
-    model: str = SCORE_MODEL,
+    model: str | os.PathLike[str] = SCORE_MODEL,
     mask: str | os.PathLike[str] | Volume | None = None,
     series: str | None = None,
     device: str = "auto",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
@@ -17,6 +19,7 @@ from ..progress import Progress, part_of, silent
 from ..volume import Array, Grid, Volume
 from .register import carry, is_plausible, register
 
+_LOG = logging.getLogger(__name__)
 FEATURES = ("level", "texture")
 LEVEL_MM = 2.0  # standard deviation of the Gaussian under which the mean intensity is taken
 TEXTURE_MM = 3.0  # the same for the standard deviation around that mean
@@ -24,6 +27,9 @@ LEAST_VARIANCE = 1e-5  # of intensities in [0, 1]: what 8 bits resolve
 LEAST_SHARE = 0.1  # of the group that must show brain at a place for its statistics to count there
 LEAST_SPREAD = 0.3  # of the median spread: a place where a small group happens to agree is no proof
 COMPONENTS = 10
+# Below, places are doubted. Straight validation scans had 0.752 and more; of 13 turned ones that an earlier registration laid
+# 6 mm off or more, 10 had less (docs/results, registration).
+DOUBTED_AGREEMENT = 0.745
 PASSES = 2  # of registration to a sharper mean; a third moves nothing
 _DARK = 0.05  # of intensities in [0, 1]
 _AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
@@ -77,7 +83,9 @@ class HealthyGroup:
         """The group laid over a scan; the last scan is remembered, as several detectors ask for it."""
         if id(prepared) not in self._aligned:
             self._aligned.clear()
-            self._aligned[id(prepared)] = prepared, align(self, prepared.image)
+            aligned = align(self, prepared.image)
+            aligned.warn_of_doubt(prepared.scan.name)
+            self._aligned[id(prepared)] = prepared, aligned
         return self._aligned[id(prepared)][1]
 
     def unexplained(self, prepared: Prepared) -> Array:
@@ -130,6 +138,18 @@ class Aligned:
     mean: Array
     spread: Array
     known: Array
+
+    def warn_of_doubt(self, name: str) -> None:
+        """Tell the user where the healthy brains fit badly; name: of the scan."""
+        if not self.agreement >= DOUBTED_AGREEMENT:  # NaN, too
+            _LOG.warning(
+                "The healthy brains fit %s badly (agreement %.2f, whole brains have %.2f or more), so that places may be compared "
+                "with others than their own: look at its brain mask, turn a head that lies crooked upright (register it to a "
+                "template), or choose a model that compares with none.",
+                Path(name).name,
+                self.agreement,
+                DOUBTED_AGREEMENT,
+            )
 
     def z_scores(self, seen: Array, brain: Array) -> Array:
         """In standard deviations of the healthy group at that place, 0 outside the brain. seen: `features` of the scan."""

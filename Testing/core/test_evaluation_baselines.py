@@ -127,7 +127,7 @@ def test_a_brain_that_healthy_ones_fit_badly_is_warned_of(a_group, caplog):
     a_group.align(upside_down)
     (message,) = caplog.messages
     assert "healthy brains fit" in message
-    assert "look at its brain mask" in message
+    assert "look at brain_mask.nii.gz" in message
 
 
 def test_a_metric_that_is_none_is_refused(healthy_brains):

@@ -143,9 +143,9 @@ class Aligned:
         """Tell the user where the healthy brains fit badly; name: of the scan."""
         if not self.agreement >= DOUBTED_AGREEMENT:  # NaN, too
             _LOG.warning(
-                "The healthy brains fit %s badly (agreement %.2f, whole brains have %.2f or more), so that places may be compared "
-                "with others than their own: look at its brain mask, turn a head that lies crooked upright (register it to a "
-                "template), or choose a model that compares with none.",
+                "The healthy brains fit %s badly (agreement %.2f, whole brains have %.2f or more), so places may be compared "
+                "with others than their own: look at brain_mask.nii.gz, turn a head that lies crooked upright (register it to "
+                "a template), or choose a model that compares with none.",
                 Path(name).name,
                 self.agreement,
                 DOUBTED_AGREEMENT,

@@ -106,7 +106,10 @@ def _rigid(target: sitk.Image, source: sitk.Image, start: sitk.Euler3DTransform)
 
 
 def _middle_on_middle(target: sitk.Image, source: sitk.Image, kind: sitk.Transform) -> sitk.Transform:
-    return sitk.CenteredTransformInitializer(target, source, kind, sitk.CenteredTransformInitializerFilter.GEOMETRY)
+    start: sitk.Transform = sitk.CenteredTransformInitializer(
+        target, source, kind, sitk.CenteredTransformInitializerFilter.GEOMETRY
+    )
+    return start
 
 
 def _turned_by(target: sitk.Image, source: sitk.Image, degrees: tuple[float, ...]) -> sitk.Euler3DTransform:
@@ -116,7 +119,8 @@ def _turned_by(target: sitk.Image, source: sitk.Image, degrees: tuple[float, ...
 
 
 def _coarse(image: sitk.Image, shrink: int) -> sitk.Image:
-    return sitk.Shrink(sitk.SmoothingRecursiveGaussian(image, SMOOTH_MM[0]), [shrink] * 3)
+    smaller: sitk.Image = sitk.Shrink(sitk.SmoothingRecursiveGaussian(image, SMOOTH_MM[0]), [shrink] * 3)
+    return smaller
 
 
 def _rigid_part(found: sitk.Transform, target: sitk.Image) -> sitk.Euler3DTransform:

@@ -16,7 +16,7 @@ from brain_inpaint_ad.errors import InputError, SettingsError
 from brain_inpaint_ad.io import resample
 from brain_inpaint_ad.phantom import Lesion, PhantomSettings, make_phantom
 from brain_inpaint_ad.prepare import GridSettings, Prepared, prepare
-from brain_inpaint_ad.volume import Volume
+from brain_inpaint_ad.volume import Grid, Volume
 
 COARSE = GridSettings(spacing_mm=4.0, rows=64, columns=48)
 
@@ -66,6 +66,70 @@ def test_a_moved_brain_is_brought_back(metric, other_contrast, healthy_brains):
     for point in fixed.grid.to_world(inside).tolist():
         # `moving` at p shows `fixed` at moved_by(p), so the way from fixed to moving undoes it
         assert np.linalg.norm(np.subtract(moved_by.TransformPoint(found.TransformPoint(point)), point)) < 4.0  # one voxel
+
+
+def moved_and_turned(image, shift_mm, degrees):
+    """The image in a wider field, and the way from its new points to the old ones."""
+    margin = 12
+    x, y, z = (start - margin * mm for start, mm in zip(image.grid.origin, image.grid.spacing, strict=True))
+    wider = Grid(tuple(size + 2 * margin for size in image.grid.size), image.grid.spacing, (x, y, z), image.grid.direction)
+    way = sitk.Euler3DTransform((0.0, 0.0, 0.0), *np.radians(degrees).tolist(), shift_mm)
+    return Volume(carry(image, wider, way), wider, image.name), way
+
+
+def mean_miss_mm(fixed, found, way):
+    """Over the brain; `moving` at p shows `fixed` at way(p)."""
+    points = fixed.grid.to_world(np.argwhere(fixed.array > 0.3)[::20])
+    back = [way.TransformPoint(found.TransformPoint(point)) for point in points.tolist()]
+    return np.linalg.norm(np.subtract(back, points), axis=1).mean()
+
+
+@pytest.mark.parametrize(
+    ("shift_mm", "degrees"),
+    [
+        ((0.0, 0.0, 0.0), (15.0, 0.0, 0.0)),
+        ((0.0, 0.0, 0.0), (-30.0, 0.0, 0.0)),
+        ((0.0, 0.0, 0.0), (45.0, 0.0, 0.0)),
+        ((10.0, 0.0, 0.0), (0.0, 0.0, 15.0)),
+        ((0.0, 0.0, 0.0), (0.0, 0.0, -45.0)),
+        ((20.0, 0.0, 22.0), (0.0, 30.0, 0.0)),
+        ((0.0, 10.0, 10.0), (-12.0, 14.0, 10.0)),
+    ],
+)
+def test_a_turned_brain_is_turned_back(shift_mm, degrees, healthy_brains):
+    name, image, _ = healthy_brains[0]
+    fixed = Volume(image, centred_grid(image.shape, 4.0), name)
+    moving, way = moved_and_turned(fixed, shift_mm, degrees)
+    found = register(fixed, moving)
+    assert is_plausible(found)
+    assert mean_miss_mm(fixed, found, way) < 2.0  # half a voxel
+
+
+@pytest.mark.parametrize("degrees", [0.0, 5.0])
+def test_a_brain_that_lies_straight_keeps_its_first_registration(degrees, healthy_brains, monkeypatch):
+    """Thresholds and models were made with it."""
+    (name, image, _), (_, other, _) = healthy_brains[:2]
+    fixed = Volume(image, centred_grid(image.shape, 4.0), name)
+    moving, _ = moved_and_turned(Volume(other, centred_grid(other.shape, 4.0), "other"), (0.0, 5.0, 0.0), (degrees, 0.0, 0.0))
+    found = register(fixed, moving)
+    monkeypatch.setattr("brain_inpaint_ad.detectors.register.MOST_TURNED_ON", 180.0)
+    monkeypatch.setattr("brain_inpaint_ad.detectors.register.MOST_TURNED", 180.0)
+    first = register(fixed, moving)
+    points = fixed.grid.to_world(np.argwhere(fixed.array > 0.3)[::200]).tolist()
+    assert [found.TransformPoint(point) for point in points] == [first.TransformPoint(point) for point in points]
+
+
+def test_a_brain_that_healthy_ones_fit_badly_is_warned_of(a_group, caplog):
+    prepared = prepared_phantom(7)[0]
+    a_group.align(prepared)
+    assert caplog.messages == []
+    upside_down = replace(
+        prepared, image=prepared.image.with_array(prepared.image.array[::-1].copy()), brain=prepared.brain[::-1].copy()
+    )
+    a_group.align(upside_down)
+    (message,) = caplog.messages
+    assert "healthy brains fit" in message
+    assert "look at brain_mask.nii.gz" in message
 
 
 def test_a_metric_that_is_none_is_refused(healthy_brains):

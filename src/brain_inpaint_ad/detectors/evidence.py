@@ -115,6 +115,7 @@ class EvidenceDetector:
                 f"{prepared.scan.name} does not look like the healthy brains (agreement {aligned.agreement:.2f}, at least "
                 f"{LEAST_AGREEMENT:g} is needed): check orientation and brain mask, or choose a model that compares with none."
             )
+        aligned.warn_of_doubt(prepared.scan.name)
         progress(0.5, "comparing with healthy brains")
         maps = weigh_up(aligned, prepared.image.array, prepared.brain)
         progress(0.7, "weighing the evidence")

@@ -45,8 +45,7 @@ NOTE = (
     "metric without that start, for another contrast by the same patient's T1 (correlation). misfit: refused as "
     f"implausible, failed, or more than {MISFIT_MM:g} mm apart. *inverted*: the prepared T1 with dark and bright exchanged "
     "inside the brain, an artificial other contrast. The CT is a template (Rorden 2012) in the space of the MNI T1 "
-    "template, which stands for its T1. Only correlation looks again where a head seems turned. Turned rows without seconds "
-    "were run with that, on a machine too busy to time; its rows of other turns and other contrasts are older. Mean ± SD."
+    "template, which stands for its T1. Only correlation looks again where a head seems turned. Mean ± SD."
 )
 
 

@@ -291,8 +291,8 @@ def test_no_identifier_of_the_patient_reaches_log_report_or_names_but_the_seg_th
     report = json.loads((out / "report.json").read_text())
     assert report["scan"] == "DICOM series 3"
     count = len(list(series.iterdir()))
-    assert report["series"] == {"number": "3", "description": "t1 of … [2J", "modality": "MR", "slices": count}
-    assert answer.out.endswith(f"\nRead from series 3: t1 of … [2J, {count} slices\n")
+    assert report["series"] == {"number": "3", "modality": "MR", "slices": count}  # a description is free text, and may name
+    assert answer.out.endswith(f"\nRead from series 3: MR, {count} slices\n")
     for content in texts.values():
         assert b"quirrelmann" not in content.lower()
     assert b"Quirrelmann" in (out / "anomalies.dcm").read_bytes()  # so that the search is one

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import struct
 import sys
 from pathlib import Path
 
@@ -116,3 +117,25 @@ def test_every_error_of_reading_is_one_of_ours(tmp_path):
     for name in ("loop.nii.gz", "away.nii.gz"):
         with pytest.raises(BrainInpaintError, match=name):
             ad.detect(tmp_path / name)
+
+
+def test_a_qform_that_is_no_unit_quaternion_is_read_as_itk_reads_it(tmp_path, caplog):
+    """nifti1_io makes it one; a half turn about z, as the sform says, is no other place."""
+    path = save(tmp_path / "scan.nii", qform=PLACE, sform=PLACE)
+    header = bytearray(path.read_bytes())
+    turn = np.array(struct.unpack_from("<3f", header, 256))
+    assert np.linalg.norm(turn) == pytest.approx(1)
+    struct.pack_into("<3f", header, 256, *(1.4 * turn))
+    path.write_bytes(header)
+    read_scan(path)
+    assert warnings_of(caplog) == []
+
+
+def test_a_place_that_is_no_number_is_told(tmp_path, caplog):
+    path = save(tmp_path / "scan.nii", qform=PLACE, sform=PLACE)
+    header = bytearray(path.read_bytes())
+    struct.pack_into("<f", header, 268, np.nan)  # of the qform, which ITK does not take here
+    path.write_bytes(header)
+    read_scan(path)
+    (told,) = warnings_of(caplog)
+    assert "its qform is no place" in told

@@ -81,6 +81,8 @@ def list_findings(labelmap: Volume, heatmap: Volume, image: Volume, brain: Array
 
 def _darkest_class(values: Array) -> float:
     """Below which intensity a voxel is dark; 0 where there are no three classes."""
+    if not values.size:
+        return 0.0
     try:
         return float(threshold_multiotsu(values, classes=3)[0])  # type: ignore[no-untyped-call]
     except ValueError:

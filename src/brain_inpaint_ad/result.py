@@ -95,8 +95,8 @@ class Result:
         if self.findings:
             lines.append(DARK)
         if series := self.report.get("series"):
-            called = series["description"] or "no description"
-            lines.append(f"Read from series {series['number'] or 'without number'}: {called}, {series['slices']} slices")
+            number = series["number"] or "without number"
+            lines.append(f"Read from series {number}: {series['modality']}, {series['slices']} slices")
         return lines
 
     def resegment(self, **changes: Any) -> Result:

@@ -118,7 +118,11 @@ def _answer(outcome: _Answer | BaseException) -> _Answer:
         raise typer.Exit(1)
     if isinstance(outcome, OSError):
         what = outcome.filename or "a file"
-        typer.echo(f"Error: {what} could not be read or written ({outcome.strerror or outcome}).", err=True)
+        typer.echo(
+            f"Error: {what} could not be read or written ({outcome.strerror or outcome}); "
+            "see that it is there, may be used and has room, and try again.",
+            err=True,
+        )
         raise typer.Exit(1)
     if isinstance(outcome, BaseException):
         raise outcome

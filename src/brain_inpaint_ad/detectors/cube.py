@@ -16,7 +16,7 @@ from ..volume import Array, Grid, Volume
 from .make_group import mean_brain
 from .register import carry, register
 
-CUBE_VERSION = 1  # goes up when the same brain would give another cube
+CUBE_VERSION = 2  # goes up when the same brain would give another cube
 MARGIN_MM = 2.0  # around the template's brain
 ROUND_MM = 8.0  # fields are whole multiples of this
 BRAIN = 0.3  # of the template's intensity: where about half of the brains it is a mean of have tissue

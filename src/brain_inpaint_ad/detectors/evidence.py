@@ -22,6 +22,7 @@ from ..volume import Array
 from ..weights.card import Card
 from .features import features, local_mean, own_scale
 from .healthy import Aligned, HealthyGroup, align
+from .register import REGISTRATION
 
 MAPS = ("level for its place", "texture for its place", "level across", "texture across", "intensity", "brain")
 MOST_SPREADS = 8.0  # scores beyond count as this
@@ -92,7 +93,7 @@ class EvidenceDetector:
     @property
     def engine(self) -> str:
         """The brain in one pass."""
-        return f"one pass; gathered over {GATHER_MM:g} mm"
+        return f"one pass; gathered over {GATHER_MM:g} mm; registration {REGISTRATION}"
 
     @property
     def minmax(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Literal, get_args
 
 import numpy as np
@@ -13,6 +13,7 @@ from ..errors import SettingsError
 from ..io import to_image
 from ..volume import Array, Grid, Volume
 
+REGISTRATION = 2  # goes up when the same brains would be laid elsewhere; so do the versions of what is made with it
 SHRINK = (4, 2)  # coarse, then fine: 8 and 4 mm on the 2 mm model grid
 SMOOTH_MM = (8.0, 4.0)
 ITERATIONS = 100  # at most, at each of the two
@@ -66,8 +67,11 @@ def _turned_back(target: sitk.Image, source: sitk.Image, found: sitk.Transform, 
     onward = _rigid(*coarse, _rigid_part(found, target))
     if degrees_of(found.GetInverse(), onward[0]) <= MOST_TURNED_ON and degrees_of(onward[0]) <= MOST_TURNED:
         return found
-    others = [_rigid(*coarse, _turned_by(target, source, turn)) for turn in TURNS]
-    best, _ = min([onward, *others], key=lambda pair: pair[1])
+    found_too = [onward]
+    for turn in TURNS:
+        with suppress(RuntimeError):  # ITK's only kind: a start from which brains do not meet
+            found_too.append(_rigid(*coarse, _turned_by(target, source, turn)))
+    best, _ = min(found_too, key=lambda pair: pair[1])
     again, better = _affine(target, source, _as_affine(best, target), "correlation", relaxation=SLOWLY)
     gain = 0.0 if degrees_of(best) > SURELY_TURNED else LEAST_GAIN
     return again if value - better > gain else found

@@ -20,6 +20,7 @@ from ..weights.folders import SHIPPED
 from ..weights.store import SCORE_MODEL
 from .cube import Cube, cube_grid, from_cube, to_cube
 from .quality import QualityNorm, image_measures
+from .register import REGISTRATION
 
 WHOLE_SCAN = "whole_scan"  # of Card.healthy_validation: what `ScanNorm.from_card` reads
 
@@ -117,7 +118,7 @@ class WholeScanDetector:
     @property
     def engine(self) -> str:
         """One pass over the cube."""
-        return "one pass"
+        return f"one pass; registration {REGISTRATION}"
 
     @property
     def minmax(self) -> str:

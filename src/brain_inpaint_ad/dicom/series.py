@@ -32,7 +32,11 @@ _SHORT = 3  # letters; shorter words of a name or number are those of descriptio
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Images that were taken together. headers: all but the pixels, each with its file; description: names nobody."""
+    """Images that were taken together. headers: all but the pixels, each with its file.
+
+    description: free text of the scanner's staff without the words of the patient's names and numbers; other spellings stay,
+    so it is shown where series are listed and kept nowhere.
+    """
 
     uid: str
     number: str
@@ -46,13 +50,8 @@ class Series:
         return sum(int(header.get("NumberOfFrames") or 1) for header, _ in self.headers)
 
     def told(self) -> dict[str, str | int]:
-        """What a report says of it; no UID, by which an archive would find the patient."""
-        return {
-            "number": self.number,
-            "description": self.description,
-            "modality": self.modality,
-            "slices": self.images,
-        }
+        """What a report says of it: no UID, by which an archive finds the patient, and no free text, which may name one."""
+        return {"number": self.number, "modality": self.modality, "slices": self.images}
 
 
 def list_series(path: Path, *, progress: Progress = silent) -> list[Series]:

@@ -17,7 +17,7 @@ from .healthy import HealthyFolder, HealthyHeats
 
 INTENSITY = "intensity only"
 BASELINES = (INTENSITY, *WITH_GROUP)
-BASELINE_VERSION = 1  # goes up when a baseline gives other heat for the same scan
+BASELINE_VERSION = 2  # goes up when a baseline gives other heat for the same scan
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ from .store import Store
 from .thresholds import SHARES, RegionHeats, pooled, region_heats, threshold_for
 
 _LOG = logging.getLogger(__name__)
-GROUP_VERSION = 1  # goes up when the same scans would give other statistics
+GROUP_VERSION = 2  # goes up when the same scans would give other statistics
 _TAIL = 0.3  # the hottest share of a scan's voxels that is kept one by one
 
 

@@ -126,14 +126,15 @@ def _method(settings: FastGanSettings, device: torch.device) -> Method:
         nets={"network": network},
         optimisers=optimisers,
         step=step,
-        inspect=lambda image: _inspect(network, image),
+        inspect=lambda image: _inspect(network, image, can_rebuild=steps_done(optimisers["encoder"]) > 0),
         rebuild=lambda image: rebuild_slices(network, image),
     )
 
 
-def _inspect(network: FastGan, image: Tensor) -> tuple[dict[str, float], list[Tensor]]:
-    """As for autoencoders, and free samples in the first row."""
+def _inspect(network: FastGan, image: Tensor, *, can_rebuild: bool) -> tuple[dict[str, float], list[Tensor]]:
+    """As for autoencoders, and free samples in the first row. can_rebuild: else the encoder has learned nothing: no figures."""
     figures, rows = inspect_rebuilt(network, image)
+    figures = figures if can_rebuild else {}
     latent = torch.randn(len(image), network.settings.latent, generator=torch.Generator().manual_seed(0)).to(image.device)
     with torch.no_grad(), autocast(image.device):
         return figures, [network.gan(latent).float(), *rows]

@@ -20,7 +20,7 @@ from .data import Scan
 from .implants import implant
 from .scanners import other_scanner
 
-SAMPLES = 1  # goes up when the same scan would be changed in another way
+SAMPLES = 2  # goes up when the same scan would be changed in another way
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ import highdicom
 import pydicom
 from dicom_files import IDENTIFIERS, save_classic, save_enhanced
 
-from brain_inpaint_ad.dicom import open_scan
+from brain_inpaint_ad.dicom import list_folder, open_scan
 from brain_inpaint_ad.dicom.seg import write_seg
 from brain_inpaint_ad.errors import FormatError, InputError, SettingsError
 from brain_inpaint_ad.io import from_image, to_image
@@ -93,6 +93,25 @@ def test_of_several_series_one_is_chosen_by_number_or_uid_and_all_are_listed(a_v
         listed = run_cli("series", tmp_path)
         assert listed.code == 0
         assert re.search(r"^4 +t2 tse +MR +12 +" + re.escape(uid) + " *$", listed.out, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("name", "description", "shown"),
+    [
+        ("Li^Wu", "T1 LI WU", "T1 … …"),
+        ("Li^Wu", "t1 liwu line", "t1 … line"),
+        ("Ng^Kim", "ng_kim t1 angio", "…_… t1 angio"),
+        ("Wang^Wei=王^伟", "T1 王伟", "T1 …"),
+        ("Quirrelmann^Ada", "t1 of quirrelmanns", "t1 of …s"),
+    ],
+)
+def test_a_listed_description_names_nobody_however_short_the_name(name, description, shown, a_volume, tmp_path):
+    def named(header, _):
+        header.SpecificCharacterSet, header.PatientName = "ISO_IR 192", name
+
+    folder = save_classic(a_volume, tmp_path / "series", description=description, change=named)
+    (listed,) = list_folder(folder)
+    assert listed.description == shown
 
 
 def with_one_of(series: Path, other: Path) -> Path:

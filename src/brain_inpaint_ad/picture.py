@@ -53,7 +53,7 @@ def draw_overview(
     if shown is not None:
         bar = figure.colorbar(shown, cax=figure.add_axes((0.935, 0.08, 0.012, 0.36)))
         bar.ax.tick_params(colors="0.7", labelsize=7)
-        bar.set_label("heat" if hot <= 0 else "heat; line: from here on an anomaly", color="0.7", fontsize=8)
+        bar.set_label("heat" if hot <= 0 else "heat; line: threshold of a region's mean", color="0.7", fontsize=8)
         if hot > 0:
             bar.ax.axhline(hot, color="cyan", linewidth=1.2)
     with warnings.catch_warnings():

@@ -27,7 +27,7 @@ _IDENTIFIERS = (
     "PatientBirthDate",
     "AccessionNumber",
 )
-_SHORT = 3  # letters; shorter words of a name or number are those of descriptions, too
+_SHORT = 3  # letters; shorter words of a name or number are parts of those of descriptions, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +135,18 @@ def _series(uid: str, headers: list[tuple[Dataset, Path]]) -> Series:
 
 def _without_names(text: str, header: Dataset) -> str:
     """A description is free text: words of the patient's names and numbers become "…", what cannot be printed goes."""
-    words: set[str] = set()
+    parts: set[str] = set()  # replaced wherever they stand
+    words: set[str] = set()  # too short for that: replaced where they stand alone
     for name in _IDENTIFIERS:
         with suppress(Exception):  # damage shows as many different types; what cannot be read names nobody
-            words.update(word for word in re.split(r"[\W_]+", str(header.get(name) or "")) if len(word) >= _SHORT)
-    for word in sorted(words, key=len, reverse=True):
-        text = re.sub(re.escape(word), "…", text, flags=re.IGNORECASE)
+            for written in str(header.get(name) or "").split("="):  # in letters, in ideographs, as spoken
+                found = [word for word in re.split(r"[\W_]+", written) if word]
+                parts.update(word for word in ["".join(found), *found] if len(word) >= _SHORT or not word.isascii())
+                words.update(found)
+    for part in sorted(parts, key=len, reverse=True):
+        text = re.sub(re.escape(part), "…", text, flags=re.IGNORECASE)
+    for word in words - parts:
+        text = re.sub(rf"(?<![^\W_]){re.escape(word)}(?![^\W_])", "…", text, flags=re.IGNORECASE)
     return "".join(letter if letter.isprintable() else " " for letter in text).strip()
 
 

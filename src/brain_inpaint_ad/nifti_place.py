@@ -35,10 +35,9 @@ def doubt_of_place(path: Path, grid: Grid) -> str:
     forms = {"qform": _qform(fields), "sform": np.reshape(fields["srow"], (3, 4))}
     if broken := [name for name, form in forms.items() if not np.isfinite(form).all()]:
         return f"its {broken[0]} is no place (NaN or infinite); programs that take it will show scan and results elsewhere."
+    # ITK takes axes and origin of one of them, and voxel sizes from elsewhere.
     resized = {name: _apart(_resized(form, np.divide(grid.spacing, in_mm)), in_mm, ends, taken) for name, form in forms.items()}
-    used, other = sorted(
-        resized, key=lambda name: resized[name]
-    )  # ITK takes axes and origin of one, voxel sizes from elsewhere
+    used, other = sorted(resized, key=lambda name: resized[name])
     apart = _apart(forms[other], in_mm, ends, taken)
     if apart <= _SAME_MM:
         return ""

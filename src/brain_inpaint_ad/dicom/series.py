@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -138,11 +137,14 @@ def _without_names(text: str, header: Dataset) -> str:
     parts: set[str] = set()  # replaced wherever they stand
     words: set[str] = set()  # too short for that: replaced where they stand alone
     for name in _IDENTIFIERS:
-        with suppress(Exception):  # damage shows as many different types; what cannot be read names nobody
-            for written in str(header.get(name) or "").split("="):  # in letters, in ideographs, as spoken
-                found = [word for word in re.split(r"[\W_]+", written) if word]
-                parts.update(word for word in ["".join(found), *found] if len(word) >= _SHORT or not word.isascii())
-                words.update(found)
+        try:
+            value = str(header.get(name) or "")
+        except Exception:  # damage shows as many different types; what cannot be read cannot be looked for
+            return "…"
+        for written in value.split("="):  # in letters, in ideographs, as spoken
+            found = [word for word in re.split(r"[\W_]+", written) if word]
+            parts.update(word for word in ["".join(found), *found] if len(word) >= _SHORT or not word.isascii())
+            words.update(found)
     for part in sorted(parts, key=len, reverse=True):
         text = re.sub(re.escape(part), "…", text, flags=re.IGNORECASE)
     for word in words - parts:

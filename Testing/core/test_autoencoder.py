@@ -240,8 +240,9 @@ def test_the_options_of_a_command_reach_the_training(tmp_path, run_cli, monkeypa
 
     monkeypatch.setattr(f"brain_inpaint_ad.training.{method}.train", train)
     options = ("--data", tmp_path, "--out", tmp_path / "run", "--width", 2, "--seed", 5, "--name", "mine", "--resume")
-    answer = run_cli("train", *command, *options, "--max-minutes", 2, "--device", "cpu")
+    answer = run_cli("train", *command, *options, "--iterations", 90, "--max-minutes", 2, "--device", "cpu")
     assert answer.code == 0, answer.err
-    assert "9 iterations done" in answer.out
+    assert "9 of 90 iterations done" in answer.out
+    assert "--resume goes on" in answer.out
     assert asked["settings"] == settings
     assert (asked["name"], asked["resume"], asked["max_minutes"], asked["device"]) == ("mine", True, 2, "cpu")

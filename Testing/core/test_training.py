@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -194,6 +195,29 @@ def test_max_minutes_ends_a_run_that_can_be_resumed(a_healthy_folder, a_run_fold
     done = train(a_healthy_folder, a_run_folder, settings=SMALL, iterations=10**6, max_minutes=0.02, device="cpu")
     assert 0 < done < 10**6
     assert train(a_healthy_folder, a_run_folder, settings=SMALL, iterations=done + 1, device="cpu", resume=True) == done + 1
+
+
+def test_minutes_that_preparing_takes_leave_one_iteration_and_a_run_that_can_be_resumed(a_healthy_folder, a_run_folder):
+    assert train(a_healthy_folder, a_run_folder, settings=SMALL, iterations=9, max_minutes=1e-6, device="cpu") == 1
+    assert train(a_healthy_folder, a_run_folder, settings=SMALL, iterations=2, device="cpu", resume=True) == 2
+
+
+def test_progress_goes_by_the_clock_where_the_clock_ends_the_run(tmp_path):
+    told: list[float] = []
+    net = torch.nn.Linear(1, 1)
+    state = loop.State({"net": net}, {}, {})
+    clock = loop.LoopSettings(iterations=10**9, max_minutes=0.01)
+    done = loop.run(
+        state,
+        lambda _: {},
+        clock,
+        folder=tmp_path,
+        logger=SimpleNamespace(add_scalar=lambda *_: None),
+        inspect=lambda _: None,
+        progress=lambda fraction, _: told.append(fraction),
+    )
+    assert done / 10**9 < 0.1 < 0.9 < max(told) <= 1
+    assert told == sorted(told)
 
 
 def test_cancel_keeps_a_checkpoint(a_healthy_folder, a_run_folder):

@@ -11,7 +11,7 @@ from .run import ProgressStyle
 
 Data = Annotated[Path, typer.Option(help="Folder of healthy NIfTI scans, with subjects.csv in it or above it.")]
 Out = Annotated[Path, typer.Option(help="Folder of the run: checkpoint, TensorBoard, pictures, weights.")]
-Minutes = Annotated[float | None, typer.Option(help="Stop after this time; --resume goes on.")]
+Minutes = Annotated[float | None, typer.Option(help="Stop after this time, preparation included; --resume goes on.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in the folder.")]
 Subjects = Annotated[Path | None, typer.Option(help="CSV of scans and their split (train, validation, test).")]
 Name = Annotated[str | None, typer.Option(help="Name of the model in its card. [default: the folder's]")]

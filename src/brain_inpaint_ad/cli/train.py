@@ -81,7 +81,7 @@ def inpainting(
             progress=report,
         )
 
-    run_alone(work, out, progress, weights="generator.safetensors")
+    run_alone(work, out, progress, iterations, weights="generator.safetensors")
 
 
 class Masks(StrEnum):
@@ -128,16 +128,18 @@ def loss_predictor(
             progress=report,
         )
 
-    run_alone(work, out, progress, weights="predictor.safetensors")
+    run_alone(work, out, progress, iterations, weights="predictor.safetensors")
 
 
 def run_alone(
-    work: Callable[[Progress], int], out: Path, progress: ProgressStyle, *, weights: str = "model.safetensors"
+    work: Callable[[Progress], int], out: Path, progress: ProgressStyle, iterations: int, *, weights: str = "model.safetensors"
 ) -> None:
-    """Train in a folder that no other run uses, and say where the weights are."""
+    """Train in a folder that no other run uses, and say how far it came, where the weights are and what is next."""
     done = trained(work, out, progress)
     if progress is not ProgressStyle.jsonl:
-        typer.echo(f"{done} iterations done; weights are in {out}/{weights}; next: brain-inpaint-ad calibrate.")
+        rest = "" if done >= iterations else "the same command with --resume goes on; "
+        ready = f"brain-inpaint-ad calibrate {out / weights} --data FOLDER"
+        typer.echo(f"{done} of {iterations} iterations done; weights are in {out / weights}; {rest}next: {ready}")
 
 
 def trained(work: Callable[[Progress], _Done], out: Path, progress: ProgressStyle) -> _Done:

@@ -45,7 +45,7 @@ def evidence(
             progress=report,
         )
 
-    run_alone(work, out, progress)
+    run_alone(work, out, progress, iterations)
 
 
 @app.command()
@@ -83,4 +83,4 @@ def surprise(
             progress=report,
         )
 
-    run_alone(work, out, progress)
+    run_alone(work, out, progress, iterations)

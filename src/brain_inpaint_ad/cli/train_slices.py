@@ -51,7 +51,7 @@ def anogan(
             progress=report,
         )
 
-    run_alone(work, out, progress)
+    run_alone(work, out, progress, iterations)
 
 
 class Kind(StrEnum):
@@ -101,7 +101,7 @@ def autoencoder(
             progress=report,
         )
 
-    run_alone(work, out, progress)
+    run_alone(work, out, progress, iterations)
 
 
 @app.command()
@@ -140,4 +140,4 @@ def fanogan(
             progress=report,
         )
 
-    run_alone(work, out, progress)
+    run_alone(work, out, progress, iterations)

@@ -82,5 +82,9 @@ def fanogan_3d(
     if progress is not ProgressStyle.jsonl:
         steps = ", ".join(f"{part} {count}" for part, count in done.items())
         weights = out / "fanogan.safetensors"
-        after = f"weights are in {weights}; next: calibrate" if weights.exists() else "weights come with the encoder's step"
-        typer.echo(f"iterations done: {steps or 'none'}; {after}.")
+        after = (
+            f"weights are in {weights}; next: brain-inpaint-ad calibrate {weights} --data FOLDER"
+            if weights.exists()
+            else "weights come with the encoder's step"
+        )
+        typer.echo(f"iterations done: {steps or 'none'}; {after}")

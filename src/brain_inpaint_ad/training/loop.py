@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -33,19 +33,28 @@ class Logger(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class LoopSettings:
-    """iterations: total, resumed ones included; max_minutes: of this call; save_every, log_every: iterations between."""
+    """iterations: total, resumed ones included; save_every, log_every: iterations between.
+
+    max_minutes: since `begun`, so that what comes before the first iteration counts, too.
+    """
 
     iterations: int
     seed: int = 0
     max_minutes: float | None = None
     save_every: int = 500
     log_every: int = 50
+    begun: float = field(default_factory=time.monotonic, compare=False)
 
     def __post_init__(self) -> None:
         if self.iterations < 1:
             raise SettingsError(f"at least 1 iteration is needed, got {self.iterations}")
         if self.max_minutes is not None and not self.max_minutes > 0:
             raise SettingsError(f"the time must be above 0 minutes, got {self.max_minutes:g}")
+
+    @property
+    def deadline(self) -> float:
+        """When to stop, on `time.monotonic`'s clock."""
+        return float("inf") if self.max_minutes is None else self.begun + 60 * self.max_minutes
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,19 +76,25 @@ def run(
     inspect: Callable[[int], object],
     progress: Progress = silent,
 ) -> int:
-    """Call `step` until done; returns the number of iterations the weights have seen.
+    """Call `step` until done; returns the number of iterations the weights have seen: one at least, however short the time.
 
     step: gets the iteration's random generator, updates the weights, returns scalars to log (on any device).
     inspect: called at each save with the iteration: validation figures and pictures.
     """
     iteration = load(state, folder / CHECKPOINT) if (folder / CHECKPOINT).exists() else 0
-    deadline = time.monotonic() + 60 * settings.max_minutes if settings.max_minutes is not None else float("inf")
+    started = time.monotonic()
+
+    def tell() -> None:
+        by_clock = (time.monotonic() - started) / max(settings.deadline - started, 1e-9)
+        done = max(iteration / settings.iterations, min(by_clock, 1.0))  # whichever ends the call
+        progress(done, f"{ITERATION} {iteration} of {settings.iterations}")
+
     try:
-        progress(iteration / settings.iterations, f"{ITERATION} {iteration} of {settings.iterations}")
-        while iteration < settings.iterations and time.monotonic() < deadline:
+        tell()
+        while iteration < settings.iterations and (iteration == 0 or time.monotonic() < settings.deadline):
             scalars = step(generator_of(settings.seed, iteration))
             iteration += 1
-            progress(iteration / settings.iterations, f"{ITERATION} {iteration} of {settings.iterations}")
+            tell()
             if iteration % settings.log_every == 0:
                 _log(logger, scalars, iteration)
             if iteration % settings.save_every == 0:

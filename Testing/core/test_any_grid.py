@@ -135,13 +135,21 @@ def test_a_scan_that_would_take_more_memory_than_allowed_is_refused_by_its_heade
         f"200×200×200 voxels and would take about {needed:.0f} MB of memory, more than the 1000 MB that are allowed"
         in answer.err
     )
+    assert "resample" not in answer.err  # no scan is small enough for 1000 MB
     assert not (tmp_path / "out").exists()
+
+
+def test_a_scan_that_would_fit_when_it_is_coarser_is_said_to_how_coarse():
+    with pytest.raises(InputError, match=r"resample it to 5\.0 million voxels first .* or allow more with --max-memory"):
+        MemoryBound(BASE_MB + 5 * BYTES_PER_VOXEL).check((200, 200, 200), "wide.nii")
 
 
 def test_what_is_free_bounds_a_run_without_a_wish():
     bound = memory_bound(None)
     assert bound.limit_mb == pytest.approx(free_mb(), rel=0.5)
-    with pytest.raises(InputError, match="this machine has free; resample it to 1 mm first"):
+    with pytest.raises(
+        InputError, match=r"this machine has free; resample it to .* million voxels first .* or close other programs"
+    ):
         bound.check((10**5, 10**5, 10**5), "wide.nii")
     assert needed_mb((100, 100, 100)) == BASE_MB + BYTES_PER_VOXEL
 

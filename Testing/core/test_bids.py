@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -135,3 +137,13 @@ def test_what_is_no_dataset_or_holds_no_scan_is_refused(a_dataset, tmp_path, run
     (tmp_path / "dataset_description.json").write_text(json.dumps({"Name": "somebody else's"}))
     answer = run_cli("bids", a_dataset, "--out", tmp_path)
     assert "did not make; choose another folder" in answer.err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to send")
+def test_whoever_cancels_reads_that_the_same_command_goes_on(a_dataset, a_slow_model, tmp_path, start_cli):
+    with start_cli("bids", a_dataset, "--out", tmp_path / "out", "--model", a_slow_model, "--progress", "jsonl") as process:
+        assert any("erasing and rebuilding" in line for line in process.stdout)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert err.endswith("Cancelled. The same command goes on; scans that are done stay done.\n")

@@ -237,6 +237,6 @@ def test_a_training_that_still_prepares_its_scans_is_cancelled_within_a_second(a
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=30)
         took = time.monotonic() - sent
-    assert (process.returncode, err) == (130, "Cancelled.\n")
+    assert (process.returncode, err) == (130, "Cancelled. Prepared scans are kept; the same command starts again.\n")
     assert took < 1.0
     assert not list((tmp_path / "run").rglob(".writing-*"))

@@ -77,7 +77,7 @@ def test_a_model_that_was_added_is_listed_shown_used_by_name_and_removed(
     assert run_cli("detect", a_coarse_scan, "--out", tmp_path / "out", "--model", "tiny").code == 0
     used = json.loads((tmp_path / "out" / "report.json").read_text())["model"]
     assert used == {"name": "tiny", "sha256": shown["sha256"], "segmentation": "slices"}
-    assert "is removed" in run_cli("models", "remove", "tiny").out
+    assert f"{where} and its card are removed." in run_cli("models", "remove", "tiny").out
     assert list(a_store.iterdir()) == []
     assert "no model tiny; there are: t1" in refused(
         run_cli("detect", a_coarse_scan, "--out", tmp_path / "c", "--model", "tiny")
@@ -94,6 +94,19 @@ def test_a_model_is_shown_in_a_screenful(name, a_store, a_model, run_cli):
     words = " ".join(shown.split())
     assert all(wanted in words for wanted in (card["description"], card["sha256"], card["training"].get("data", "")))
     assert all(f"{heat:.3g}" in words for heat in card["thresholds"].values())
+
+
+def test_a_model_that_was_not_added_is_shown_by_its_path(a_store, a_model, run_cli):
+    shown = run_cli("models", "show", a_model).out
+    assert shown.startswith("tiny (a file, not added)\n")
+    assert str(a_model) in shown
+    assert "no model gone.safetensors" in refused(run_cli("models", "show", "gone.safetensors"))
+
+
+def test_a_model_that_is_not_calibrated_is_told_when_it_is_added(a_store, a_model, run_cli):
+    assert "not calibrated" not in run_cli("models", "add", a_model).out
+    renamed(a_model, a_model.parent, "tiny", thresholds={})
+    assert "brain-inpaint-ad calibrate tiny --data FOLDER" in run_cli("models", "add", a_model, "--overwrite").out
 
 
 def test_the_list_says_which_model_is_taken_by_default(run_cli):

@@ -50,7 +50,7 @@ def bids(
                 device=device,
             )
 
-    outcomes = run(work, progress)
+    outcomes = run(work, progress, when_cancelled=lambda: "The same command goes on; scans that are done stay done.")
     from ..bids import FAILED, told
 
     if progress is not ProgressStyle.jsonl:

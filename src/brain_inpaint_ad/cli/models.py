@@ -46,16 +46,16 @@ def list_() -> None:
 
 @app.command()
 def show(
-    name: Name,
+    name: Annotated[str, typer.Argument(help="A model's name, as the list has it, or the path of a .safetensors file.")],
     json: Annotated[bool, typer.Option("--json", help="The whole card, as JSON.")] = False,
 ) -> None:
     """Print a model's card: what it was trained on, how well it does, its thresholds and SHA-256."""
     from ..weights.folders import check_whole
-    from ..weights.manage import installed_model
+    from ..weights.manage import examined_model
     from ..weights.told import told
 
     def card(_: Progress) -> str:
-        model = installed_model(name)
+        model = examined_model(name)
         return check_whole(model.path).to_json() if json else told(model)
 
     typer.echo(run(card, ProgressStyle.none), nl=False)
@@ -79,6 +79,8 @@ def add(
 
     model = run(lambda _: add_model(file, overwrite=overwrite), ProgressStyle.none)
     typer.echo(f"{model.name} is added; use it with: brain-inpaint-ad detect SCAN --out FOLDER --model {model.name}")
+    if model.card is not None and not model.card.thresholds:
+        typer.echo(f"It is not calibrated; before that: brain-inpaint-ad calibrate {model.name} --data FOLDER (healthy scans)")
 
 
 @app.command()
@@ -86,4 +88,4 @@ def remove(name: Name) -> None:
     """Delete a model that you added."""
     from ..weights.manage import remove_model
 
-    typer.echo(f"{run(lambda _: remove_model(name), ProgressStyle.none)} is removed.")
+    typer.echo(f"{run(lambda _: remove_model(name), ProgressStyle.none)} and its card are removed.")

@@ -43,10 +43,12 @@ def run(
     prints_answer: bool = False,
     patience_s: float = _PATIENCE_S,
     patient_in: str = "",
+    when_cancelled: Callable[[], str] = str,
 ) -> _Answer:
     """Do `work(progress)`; on a refusal print its sentence and leave with 1, on Ctrl-C, SIGTERM or SIGHUP with 130.
 
     prints_answer: standard output is for the answer alone, so that JSON lines of progress go to standard error.
+    when_cancelled: a sentence on how to go on.
 
     The work runs in a thread, so that a signal is answered while a library is busy in C. If the work does not come to its
     next progress call in time (half a second; patience_s where the stage begins with `patient_in`), the process ends there
@@ -73,7 +75,7 @@ def run(
         patience = patience_s if stage[0].startswith(patient_in) else _PATIENCE_S
         thread.join(patience if cancelled.is_set() else None)
     if not outcome or (cancelled.is_set() and isinstance(outcome[0], Cancelled)):
-        _leave_at_once()
+        _leave_at_once(when_cancelled())
     if unheard and isinstance(outcome[0], Cancelled):
         raise unheard[0]  # where no progress can be written, no answer can, see `lost_output_told`
     return _answer(outcome[0])
@@ -96,12 +98,12 @@ def _signals_set(cancelled: threading.Event) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _leave_at_once() -> NoReturn:
+def _leave_at_once(how_to_go_on: str) -> NoReturn:
     """The end of a process that was told to stop: no half-written file stays, nor a hidden cursor."""
     discard_unfinished()
     with suppress(OSError):  # a terminal that was closed takes no word
         Console(stderr=True).show_cursor()
-        sys.stderr.write("Cancelled.\n")
+        sys.stderr.write(f"Cancelled. {how_to_go_on}".rstrip() + "\n")
         sys.stderr.flush()
     os._exit(CANCELLED)
 

@@ -149,4 +149,8 @@ def trained(work: Callable[[Progress], _Done], out: Path, progress: ProgressStyl
         with only_run_in(out):
             return work(report)
 
-    return run(locked, progress, patience_s=SAVE_PATIENCE_S, patient_in=ITERATION)
+    def how_to_go_on() -> str:
+        begun = any(out.glob("**/checkpoint.pt"))
+        return "The same command with --resume goes on." if begun else "Prepared scans are kept; the same command starts again."
+
+    return run(locked, progress, patience_s=SAVE_PATIENCE_S, patient_in=ITERATION, when_cancelled=how_to_go_on)

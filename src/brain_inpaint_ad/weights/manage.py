@@ -8,7 +8,7 @@ from pathlib import Path
 from ..errors import OutputError, WeightsError
 from ..files import write_atomically
 from .card import read_card
-from .folders import SHIPPED, SUFFIX, Installed, installed_models, is_name, user_folder
+from .folders import SHIPPED, SUFFIX, Installed, check_whole, find_model, installed_models, is_name, user_folder
 from .store import load_model
 
 _PICKLED = (".pt", ".pth", ".ckpt", ".bin", ".pkl", ".pickle", ".joblib", ".npy", ".h5")
@@ -22,6 +22,15 @@ def installed_model(name: str) -> Installed:
             return model
     known = ", ".join(model.name for model in models) or "none"
     raise WeightsError(f"there is no model {name}; there are: {known}.")
+
+
+def examined_model(name: str) -> Installed:
+    """The model of this name, or the one a path of a .safetensors file leads to. Raises WeightsError as `installed_model`."""
+    if not name.endswith(SUFFIX):
+        return installed_model(name)
+    path = find_model(name)
+    card = check_whole(path)
+    return Installed(card.name, path, card, path.parent == SHIPPED)
 
 
 def add_model(file: Path, *, overwrite: bool = False) -> Installed:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .card import Card
-from .folders import Installed, check_whole
+from .folders import Installed, check_whole, user_folder
 from .store import DEFAULT_MODEL
 
 WIDTH = 100
@@ -36,8 +36,8 @@ def told(model: Installed) -> str:
 
 
 def status(model: Installed) -> str:
-    """Whether it shipped, and whether it is what `detect` takes."""
-    whose = "shipped" if model.is_shipped else "added"
+    """Whether it shipped or is found by its name, and whether it is what `detect` takes."""
+    whose = "shipped" if model.is_shipped else "added" if model.path.parent == user_folder() else "a file, not added"
     return f"{whose}, default" if model.name == DEFAULT_MODEL else whose
 
 

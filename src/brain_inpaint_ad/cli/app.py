@@ -25,10 +25,10 @@ from . import (
     phantom,
     score,
     series,
-    train,
-    train_evidence,  # noqa: F401 (adds its commands to train)
-    train_slices,  # noqa: F401 (adds its commands to train)
-    train_volumes,  # noqa: F401 (adds its command to train)
+    train,  # noqa: F401 (adds its commands to train_command.app)
+    train_command,
+    train_slices,  # noqa: F401 (so does this)
+    train_volumes,  # noqa: F401 (and this)
 )
 from .printing import lost_output_told
 
@@ -59,7 +59,7 @@ app.command("evaluate-inpainting")(evaluate_inpainting.evaluate_inpainting)
 app.command("evaluate-masks")(evaluate_masks.evaluate_masks)
 app.command("benchmark")(benchmark.benchmark)
 app.add_typer(models.app, name="models")
-app.add_typer(train.app, name="train")
+app.add_typer(train_command.app, name="train")
 
 
 def start() -> None:

@@ -11,7 +11,7 @@ import typer
 from ..progress import Progress
 from .options import Device, Minutes, Name, Note, Resume, Style, Subjects
 from .run import ProgressStyle
-from .train import app, trained
+from .train_command import app, trained
 
 
 class Step(StrEnum):

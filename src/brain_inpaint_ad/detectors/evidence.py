@@ -22,6 +22,7 @@ from ..volume import Array
 from ..weights.card import Card
 from .features import features, local_mean, own_scale
 from .healthy import Aligned, HealthyGroup, align
+from .networks import OnePassDetector
 from .register import REGISTRATION
 
 MAPS = ("level for its place", "texture for its place", "level across", "texture across", "intensity", "brain")
@@ -70,7 +71,7 @@ def logits_of(network: EvidenceNet, maps: Array, brain: Array, *, spacing_mm: fl
 
 
 @dataclass(frozen=True, slots=True)
-class EvidenceDetector:
+class EvidenceDetector(OnePassDetector):
     """A network on its device, with the healthy group it compares with."""
 
     network: EvidenceNet
@@ -81,31 +82,14 @@ class EvidenceDetector:
         self.network.to(self.device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
     @property
-    def dtype(self) -> torch.dtype:
-        """bfloat16 where it is fast."""
-        return torch.bfloat16 if is_fast_in_bfloat16(self.device) else torch.float32
-
-    @property
-    def stride_mm(self) -> float:
-        """0: there are no windows."""
-        return 0.0
-
-    @property
     def engine(self) -> str:
         """The brain in one pass."""
         return f"one pass; gathered over {GATHER_MM:g} mm; registration {REGISTRATION}"
 
-    @property
-    def minmax(self) -> str:
-        """Nothing is stretched."""
-        return self.card.minmax
-
-    def heatmap(self, prepared: Prepared, *, progress: Progress = silent) -> Array:
-        """−log10 of the share of healthy brain voxels that look at least as changed."""
-        return self.explained(prepared, progress=progress)[0]
-
     def explained(self, prepared: Prepared, *, progress: Progress = silent) -> tuple[Array, Array]:
         """The heatmap, and the mean level of healthy brains at each place; both float32, 0 outside the brain.
+
+        Heat: −log10 of the share of healthy brain voxels that look at least as changed.
 
         Raises FitError when the scan does not look like a whole brain the right way up.
         """

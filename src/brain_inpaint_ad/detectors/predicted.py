@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..devices import is_fast_in_bfloat16
 from ..heatmap.accumulate import heat_in
 from ..heatmap.incremental import MEMORY_MB
 from ..heatmap.predicted import predict_loss_map, predict_losses, read_losses
@@ -18,10 +17,11 @@ from ..prepare import Prepared
 from ..progress import Progress, silent
 from ..volume import Array
 from ..weights.card import Card
+from .networks import NetworkDetector
 
 
 @dataclass(frozen=True, slots=True)
-class PredictedDetector:
+class PredictedDetector(NetworkDetector):
     """A predictor on its device; windows are laid and averaged as for G.
 
     predictor: R, which sees each window painted over, or R′ (a U-Net), which sees the slice as it is, once.
@@ -42,19 +42,9 @@ class PredictedDetector:
         return self.predictor
 
     @property
-    def dtype(self) -> torch.dtype:
-        """bfloat16 where it is fast."""
-        return torch.bfloat16 if is_fast_in_bfloat16(self.device) else torch.float32
-
-    @property
     def engine(self) -> str:
         """The card's method: there is one way to predict."""
         return self.card.method
-
-    @property
-    def minmax(self) -> str:
-        """How the losses that were learned are normalised."""
-        return self.card.minmax
 
     def heatmap(self, prepared: Prepared, *, progress: Progress = silent) -> Array:
         """Mean predicted loss of the windows that cover a voxel."""

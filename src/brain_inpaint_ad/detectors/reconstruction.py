@@ -8,19 +8,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..devices import autocast, is_fast_in_bfloat16
+from ..devices import autocast
 from ..nets.gan import Gan
 from ..prepare import Prepared
 from ..progress import Progress, silent
 from ..volume import Array
 from ..weights.card import Card
 from .latent import SearchSettings, search_slices
+from .networks import OnePassDetector
 
 BATCH = 16
 
 
 @dataclass(frozen=True, slots=True)
-class ReconstructionDetector:
+class ReconstructionDetector(OnePassDetector):
     """A network on its device, and how it comes from x to x̂.
 
     network: slices (n, 1, rows, columns) to slices, in one pass; or, where `search` is given, a GAN whose z is searched for.
@@ -37,31 +38,14 @@ class ReconstructionDetector:
         self.network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @property
-    def dtype(self) -> torch.dtype:
-        """bfloat16 where it is fast."""
-        return torch.bfloat16 if is_fast_in_bfloat16(self.device) else torch.float32
-
-    @property
-    def stride_mm(self) -> float:
-        """0: there are no windows."""
-        return 0.0
-
-    @property
     def engine(self) -> str:
         """One pass, or the search and its settings."""
         return "one pass" if self.search is None else str(self.search)
 
-    @property
-    def minmax(self) -> str:
-        """Nothing is stretched."""
-        return self.card.minmax
-
-    def heatmap(self, prepared: Prepared, *, progress: Progress = silent) -> Array:
-        """|x − x̂| of each brain voxel."""
-        return self.explained(prepared, progress=progress)[0]
-
     def explained(self, prepared: Prepared, *, progress: Progress = silent) -> tuple[Array, Array]:
-        """The heatmap and x̂, both float32 (slices, rows, columns), 0 outside the brain. Slices without brain are left out."""
+        """The heatmap |x − x̂| and x̂, both float32 (slices, rows, columns), 0 outside the brain. Slices without brain are passed
+        over.
+        """
         shown = np.flatnonzero(prepared.brain.any(axis=(1, 2)))
         image = torch.from_numpy(prepared.image.array[shown]).to(self.device)
         expected = np.zeros(prepared.brain.shape, np.float32)

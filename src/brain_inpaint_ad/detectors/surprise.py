@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..devices import is_fast_in_bfloat16
 from ..heatmap.accumulate import Blend
 from ..heatmap.incremental import MEMORY_MB, Incremental
 from ..heatmap.windows import window_corners
@@ -24,6 +23,7 @@ from ..volume import Array
 from ..weights.card import Card
 from .baselines import departure
 from .features import features_of
+from .networks import NetworkDetector
 
 OUTPUTS = 4  # mean and spread of level, then of texture
 _SMOOTHEST = 6.0  # texture, a logarithm of standard deviations above 0.003, goes from −6…0 to 0…1
@@ -42,7 +42,7 @@ def expectation(answer: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @dataclass(frozen=True, slots=True)
-class SurpriseDetector:
+class SurpriseDetector(NetworkDetector):
     """A network on its device, and how its windows are laid."""
 
     network: UNet
@@ -55,19 +55,9 @@ class SurpriseDetector:
         self.network.to(self.device)
 
     @property
-    def dtype(self) -> torch.dtype:
-        """bfloat16 where it is fast."""
-        return torch.bfloat16 if is_fast_in_bfloat16(self.device) else torch.float32
-
-    @property
     def engine(self) -> str:
         """All windows, exactly."""
         return "incremental"
-
-    @property
-    def minmax(self) -> str:
-        """Nothing is stretched."""
-        return self.card.minmax
 
     def heatmap(self, prepared: Prepared, *, progress: Progress = silent) -> Array:
         """Departure from what was expected, see `baselines.departure`."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..devices import autocast, is_fast_in_bfloat16
+from ..devices import autocast
 from ..errors import WeightsError
 from ..nets.volume_gan import VolumeGan, encoder_losses
 from ..prepare import Prepared
@@ -19,6 +19,7 @@ from ..weights.card import Card, read_card
 from ..weights.folders import SHIPPED
 from ..weights.store import SCORE_MODEL
 from .cube import Cube, cube_grid, from_cube, to_cube
+from .networks import OnePassDetector
 from .quality import QualityNorm, image_measures
 from .register import REGISTRATION
 
@@ -95,7 +96,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class WholeScanDetector:
+class WholeScanDetector(OnePassDetector):
     """The network on its device."""
 
     network: VolumeGan
@@ -106,24 +107,9 @@ class WholeScanDetector:
         self.network.to(self.device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
     @property
-    def dtype(self) -> torch.dtype:
-        """bfloat16 where it is fast."""
-        return torch.bfloat16 if is_fast_in_bfloat16(self.device) else torch.float32
-
-    @property
-    def stride_mm(self) -> float:
-        """0: there are no windows."""
-        return 0.0
-
-    @property
     def engine(self) -> str:
         """One pass over the cube."""
         return f"one pass; registration {REGISTRATION}"
-
-    @property
-    def minmax(self) -> str:
-        """Nothing is stretched."""
-        return self.card.minmax
 
     @property
     def template(self) -> Volume:
@@ -163,12 +149,11 @@ class WholeScanDetector:
         score = judgement.score
         return Verdict(score, norm.percentile(score), score >= norm.abnormal_from, norm.quality.words(judgement.measures))
 
-    def heatmap(self, prepared: Prepared, *, progress: Progress = silent) -> Array:
-        """|x − x̂| of the cube, carried back to the model grid, on the scale of the prepared image; 0 outside the brain."""
-        return self.explained(prepared, progress=progress)[0]
-
     def explained(self, prepared: Prepared, *, progress: Progress = silent) -> tuple[Array, Array]:
-        """The heatmap, and what was expected in [0, 1], as the prepared image: both float32, 0 outside the brain."""
+        """The heatmap, and what was expected in [0, 1], as the prepared image: both float32, 0 outside the brain.
+
+        Heat: |x − x̂| of the cube, carried back to the model grid, on the scale of the prepared image.
+        """
         return self.maps(self.judge(prepared, progress=progress), prepared)
 
     def maps(self, judgement: Judgement, prepared: Prepared) -> tuple[Array, Array]:

@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 def bids(
     dataset: Annotated[Path, typer.Argument(help="Folder of a BIDS dataset.", readable=False)],
     out: Annotated[Path, typer.Option(help="Folder for the derivatives; a run that was cut goes on.", readable=False)],
-    participant: Annotated[list[str] | None, typer.Option(help="Label of a subject; may be repeated. [default: all]")] = None,
+    participant: Annotated[
+        list[str] | None, typer.Option(help="Label of a subject; may be repeated.", show_default="all")
+    ] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="A model's name (see: models) or the path of a .safetensors file. [default: as for detect]"),
+        typer.Option(help="A model's name (see: models) or the path of a .safetensors file.", show_default="as for detect"),
     ] = None,
     rule: Annotated[Rule, typer.Option(help="As for detect.")] = Rule.calibrated,
     segmentation: Annotated[Segmentation | None, typer.Option(help="As for detect.")] = None,

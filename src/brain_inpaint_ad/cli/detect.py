@@ -54,8 +54,8 @@ def detect(
     model: Annotated[
         str | None,
         typer.Option(
-            help="A model's name (see: models) or the path of a .safetensors file. "
-            "[default: t1-evidence; t1-inpaint-32mm where a window, stride or engine is asked for]"
+            help="A model's name (see: models) or the path of a .safetensors file.",
+            show_default="t1-evidence; t1-inpaint-32mm where a window, stride or engine is asked for",
         ),
     ] = None,
     series: Annotated[
@@ -70,9 +70,9 @@ def detect(
         ),
     ] = "auto",
     window_mm: Annotated[
-        float | None, typer.Option(help="Side of the erased window in mm; a size the model has. [default: the model's]")
+        float | None, typer.Option(help="Side of the erased window in mm; a size the model has.", show_default="the model's")
     ] = None,
-    stride_mm: Annotated[float | None, typer.Option(help="Step between windows in mm. [default: 4]")] = None,
+    stride_mm: Annotated[float | None, typer.Option(help="Step between windows in mm.", show_default="4")] = None,
     scale: Annotated[
         Any,
         typer.Option(
@@ -93,7 +93,8 @@ def detect(
         typer.Option(
             help="slices: superpixels of each slice by itself; volume: of the whole brain in 3-D, needs numba; scales: "
             "those of several scales together, --scale the coarsest; residual: single "
-            "voxels after a median, at the threshold of training scans with --rule paper (Baur 2018). [default: the model's]"
+            "voxels after a median, at the threshold of training scans with --rule paper (Baur 2018).",
+            show_default="the model's",
         ),
     ] = None,
     median: Annotated[int, typer.Option(help="Side of the median's cube in voxels; residual only, 1: none.")] = 5,
@@ -103,15 +104,16 @@ def detect(
         Engine | None,
         typer.Option(
             help="incremental: exact and fast; direct: one network run per window, hours; paper-strict: as direct, with the "
-            "minmax over the whole reconstructed slice (needs --rule paper). [default: incremental]"
+            "minmax over the whole reconstructed slice (needs --rule paper).",
+            show_default="incremental",
         ),
     ] = None,
     max_memory: Annotated[
         float | None,
-        typer.Option(help="MB the run may take; a larger scan is refused before the work. [default: what is free]"),
+        typer.Option(help="MB the run may take; a larger scan is refused before the work.", show_default="what is free"),
     ] = None,
     latent_steps: Annotated[
-        int | None, typer.Option(help="AnoGAN only: steps of the search for the nearest healthy slice. [default: 500]")
+        int | None, typer.Option(help="AnoGAN only: steps of the search for the nearest healthy slice.", show_default="500")
     ] = None,
     reconstruction: Annotated[
         bool, typer.Option("--reconstruction", help="Also write reconstruction.nii.gz: what the model expected to see.")

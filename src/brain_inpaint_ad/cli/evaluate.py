@@ -26,10 +26,12 @@ def evaluate(
         typer.Option(help="Healthy scans with subjects.csv: train makes the group of the baselines, validation thresholds."),
     ] = None,
     healthy_scans: Annotated[
-        int | None, typer.Option(min=1, help="How many healthy validation scans to take thresholds from (default: all).")
+        int | None, typer.Option(min=1, help="How many healthy validation scans to take thresholds from.", show_default="all")
     ] = None,
     baselines: Annotated[str, typer.Option(help="Names of baselines, separated by commas; all; none.")] = "all",
-    cache: Annotated[Path | None, typer.Option(help="Folder for heat and healthy statistics (default: OUT/cache).")] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder for heat and healthy statistics.", show_default="OUT/cache")
+    ] = None,
     stride_mm: Annotated[float, typer.Option(help="Step between windows in mm, as the models were calibrated.")] = 4.0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     progress: Annotated[ProgressStyle, typer.Option(help="bar, jsonl or none.")] = ProgressStyle.bar,

@@ -32,7 +32,7 @@ def evaluate_scans(
     calibrate: Annotated[
         bool, typer.Option("--calibrate", help="Write healthy scores, Youden point and limits of quality into the card.")
     ] = False,
-    cache: Annotated[Path | None, typer.Option(help="Folder for what took long (default: OUT/cache).")] = None,
+    cache: Annotated[Path | None, typer.Option(help="Folder for what took long.", show_default="OUT/cache")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     progress: Annotated[ProgressStyle, typer.Option(help="bar, jsonl or none.")] = ProgressStyle.bar,
 ) -> None:

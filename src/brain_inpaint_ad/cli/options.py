@@ -14,7 +14,7 @@ Out = Annotated[Path, typer.Option(help="Folder of the run: checkpoint, TensorBo
 Minutes = Annotated[float | None, typer.Option(help="Stop after this time, preparation included; --resume goes on.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in the folder.")]
 Subjects = Annotated[Path | None, typer.Option(help="CSV of scans and their split (train, validation, test).")]
-Name = Annotated[str | None, typer.Option(help="Name of the model in its card. [default: the folder's]")]
+Name = Annotated[str | None, typer.Option(help="Name of the model in its card.", show_default="the folder's")]
 Note = Annotated[str, typer.Option(help="Source and licence of the data, for the model's card.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Style = Annotated[ProgressStyle, typer.Option(help="bar, jsonl or none.")]

@@ -42,7 +42,7 @@ def fanogan_3d(
     resume: Resume = False,
     subjects: Subjects = None,
     template: Annotated[
-        Path | None, typer.Option(help="Brain to register to. [default: the mean of the training scans]", readable=False)
+        Path | None, typer.Option(help="Brain to register to.", show_default="the mean of the training scans", readable=False)
     ] = None,
     modality: Annotated[Modality, typer.Option(help="T1, or CT in Hounsfield units.")] = Modality.t1,
     size: Annotated[int, typer.Option(help="Voxels along each side of the cube, a multiple of 16.")] = 64,

@@ -136,7 +136,8 @@ def detect(
     def work(report: Progress) -> list[str]:
         from ..dicom import check_seg_is_possible
         from ..pipeline import detect as find
-        from ..result import Result, check_output
+        from ..result import Result
+        from ..result_files import check_output
 
         def save_preview(result: Result) -> None:
             if preview is not None:

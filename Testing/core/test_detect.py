@@ -20,7 +20,8 @@ from brain_inpaint_ad.findings import finding_in_words, findings_csv, list_findi
 from brain_inpaint_ad.heatmap.incremental import Incremental
 from brain_inpaint_ad.memory import needed_mb
 from brain_inpaint_ad.progress import TimeLeft, part_of
-from brain_inpaint_ad.result import FILES, segment
+from brain_inpaint_ad.result import segment
+from brain_inpaint_ad.result_files import FILES
 from brain_inpaint_ad.segmentation import regions
 
 

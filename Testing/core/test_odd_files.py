@@ -13,7 +13,7 @@ import pytest
 import brain_inpaint_ad as ad
 from brain_inpaint_ad.errors import BrainInpaintError, FormatError, OutputError
 from brain_inpaint_ad.io import read_scan, write_volume
-from brain_inpaint_ad.result import check_output
+from brain_inpaint_ad.result_files import check_output
 
 PLACE = np.array([[-2.0, 0, 0, 40], [0, -2, 0, 30], [0, 0, 3, -20], [0, 0, 0, 1]])  # RAS
 TURNED = PLACE @ np.array([[0.8, -0.6, 0, 0], [0.6, 0.8, 0, 0], [0, 0, -1, 0], [0, 0, 0, 1]])  # its third axis the other way

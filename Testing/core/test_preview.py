@@ -14,7 +14,7 @@ from brain_inpaint_ad import result as result_module
 from brain_inpaint_ad.detectors.predicted import PredictedDetector
 from brain_inpaint_ad.nets.unet import UNet, UNetSettings
 from brain_inpaint_ad.pipeline import load_detector
-from brain_inpaint_ad.result import FILES
+from brain_inpaint_ad.result_files import FILES
 from brain_inpaint_ad.weights.card import read_card
 from brain_inpaint_ad.weights.store import save_model
 

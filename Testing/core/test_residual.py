@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from brain_inpaint_ad.errors import SettingsError, WeightsError
-from brain_inpaint_ad.result import check_threshold
 from brain_inpaint_ad.segmentation.recut import Recutter, cut_regions
 from brain_inpaint_ad.segmentation.residual import TRAINING_RESIDUALS, smoothed
 from brain_inpaint_ad.segmentation.select import SegmentSettings, select_anomalies
+from brain_inpaint_ad.segmentation.thresholds import check_threshold
 from brain_inpaint_ad.weights.store import load_model, with_thresholds
 
 PUBLISHED = SegmentSettings(segmentation="residual", rule="paper")

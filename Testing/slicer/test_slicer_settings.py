@@ -69,12 +69,12 @@ def test_what_suits_the_model_is_left_to_the_core(settings):
 def test_what_suits_a_model_is_what_the_core_takes_by_itself(mrml_lib, monkeypatch, suits, rule, has_numba):
     from types import SimpleNamespace
 
-    from brain_inpaint_ad import pipeline
+    from brain_inpaint_ad.plan import suited
     from brain_inpaint_ad.segmentation import regions, select
 
     kinds = mrml_lib("CutKinds")
     monkeypatch.setattr(regions, "is_compiled", lambda: has_numba)
-    taken = pipeline._suited(select.SegmentSettings(rule=rule), SimpleNamespace(segmentation=suits)).segmentation
+    taken = suited(select.SegmentSettings(rule=rule), SimpleNamespace(segmentation=suits)).segmentation
     assert kinds.kindOf("suited", rule, suits, hasNumba=has_numba) == taken
     assert kinds.kindOf("volume", rule, suits, hasNumba=has_numba) == "volume"  # chosen is chosen
 
@@ -157,9 +157,9 @@ def test_the_core_that_travels_with_the_extension_understands_our_options(core, 
 
 
 def test_the_core_says_preview_ready_as_we_expect_it(core):
-    from brain_inpaint_ad import pipeline
+    from brain_inpaint_ad.preview import PREVIEW_READY
 
-    assert core.PREVIEW_READY == pipeline.PREVIEW_READY
+    assert core.PREVIEW_READY == PREVIEW_READY
 
 
 def test_an_installed_core_beside_the_module_wins_over_a_checkout(core, tmp_path):

@@ -13,6 +13,7 @@ from skimage.filters import threshold_multiotsu
 from .volume import Array, Volume
 
 DARK = "Dark: as dark as fluid, as ventricles, sulci, cysts and dead tissue are; such parts may be normal"
+_MOST_TOLD = 6  # anomalies with a line of their own on the terminal
 _BOTH = 0.1  # of an anomaly on its smaller side, from which on it lies on both
 
 
@@ -105,6 +106,24 @@ def finding_in_words(finding: Finding) -> str:
         f"{finding.label}: {finding.volume_ml:.1f} ml, {side}, centre {centre}, hottest at {place_in_words(finding)}, "
         f"{100 * finding.dark_share:.0f} % dark"
     )
+
+
+def findings_in_words(findings: list[Finding]) -> str:
+    """One sentence: how many anomalies, how large, and where the hottest voxel of them lies."""
+    if not findings:
+        return "Nothing found"
+    total = sum(finding.volume_ml for finding in findings)
+    hottest = max(findings, key=lambda finding: finding.peak_heat)
+    count = f"{len(findings)} anomal{'y' if len(findings) == 1 else 'ies'}"
+    return f"{count}, {total:.1f} ml; hottest at {place_in_words(hottest)}"
+
+
+def largest_in_words(findings: list[Finding]) -> list[str]:
+    """One line for each of the largest, how many more there are, and what dark means."""
+    lines = [finding_in_words(finding) for finding in findings[:_MOST_TOLD]]
+    if (more := len(findings) - _MOST_TOLD) > 0:
+        lines.append(f"{more} more in findings.csv")
+    return [*lines, DARK] if findings else lines
 
 
 def _in_mm(*ras: float) -> str:

@@ -4,33 +4,27 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .errors import InputError, OutputError, WeightsError
-from .files import check_is_text, folder_in_work, move_into_place, only_run_in
-from .findings import DARK, Finding, finding_in_words, findings_csv, list_findings, place_in_words
+from .errors import InputError, WeightsError
+from .findings import Finding, findings_csv, findings_in_words, largest_in_words, list_findings
 from .io import write_volume
 from .prepare import Prepared
 from .prepare.labels import resample_labels
 from .progress import Progress, part_of, silent
 from .recut_file import RecutFile, called, read_recut, write_recut
+from .result_files import MASK_FILE, write_output
 from .segmentation.recut import Recutter
-from .segmentation.residual import TRAINING_RESIDUALS
 from .segmentation.scale import choose_scale
 from .segmentation.select import SegmentSettings, is_trimmed, parts_of_slice, select_anomalies, select_in_slice
+from .segmentation.thresholds import check_threshold, least_heat
 from .volume import Array, Grid, Volume
-
-MASK_FILE = "brain_mask.nii.gz"  # of the scan; corrected by hand it can be given back to `detect`
-OPTIONAL_FILES = ("reconstruction.nii.gz", "recut.npz", "anomalies.dcm")
-FILES = ("heatmap.nii.gz", "anomalies.nii.gz", MASK_FILE, "findings.csv", "report.json", "overview.png")
-_MOST_TOLD = 6  # anomalies with a line of their own on the terminal
-_NAMES = (*(name for name in FILES if name != "report.json"), *OPTIONAL_FILES, "report.json")  # see move_into_place
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +58,12 @@ class Result:
     @property
     def threshold(self) -> float | None:
         """Least heat of an anomalous region under these settings; None when the model is not calibrated for them."""
-        return self.thresholds.get(_threshold_of(self.settings))
+        return least_heat(self.thresholds, self.settings)
 
     @property
     def summary(self) -> str:
         """One sentence: how many anomalies, how large, and where the hottest voxel of them lies."""
-        if not self.findings:
-            return "Nothing found"
-        total = sum(finding.volume_ml for finding in self.findings)
-        hottest = max(self.findings, key=lambda finding: finding.peak_heat)
-        count = f"{len(self.findings)} anomal{'y' if len(self.findings) == 1 else 'ies'}"
-        return f"{count}, {total:.1f} ml; hottest at {place_in_words(hottest)}"
+        return findings_in_words(self.findings)
 
     @property
     def headline(self) -> str:
@@ -89,11 +78,7 @@ class Result:
     @property
     def details(self) -> list[str]:
         """One line for each of the largest anomalies, and where the scan came from if that was a choice."""
-        lines = [finding_in_words(finding) for finding in self.findings[:_MOST_TOLD]]
-        if (more := len(self.findings) - _MOST_TOLD) > 0:
-            lines.append(f"{more} more in findings.csv")
-        if self.findings:
-            lines.append(DARK)
+        lines = largest_in_words(self.findings)
         if series := self.report.get("series"):
             number = series["number"] or "without number"
             lines.append(f"Read from series {number}: {series['modality']}, {series['slices']} slices")
@@ -131,7 +116,7 @@ class Result:
         settings = replace(self.settings, **changes)
         check_threshold(self.thresholds, settings)
         recutter = _fitting(self.recutter, self.prepared, self.model_heatmap)
-        threshold = self.thresholds.get(_threshold_of(settings), 0.0)
+        threshold = least_heat(self.thresholds, settings) or 0.0
         if is_trimmed(settings):
             voxel_mm3 = self.model_grid.voxel_mm3
             whole = select_anomalies(recutter.regions(settings), settings, threshold=threshold, voxel_mm3=voxel_mm3)
@@ -140,10 +125,7 @@ class Result:
 
     def save_recut(self, path: str | os.PathLike[str]) -> None:
         """Write what `load_recut` needs to cut this result anew elsewhere, without loss: one .npz of some megabytes."""
-        write_recut(
-            RecutFile(self.prepared, self.model_heatmap, self.settings, self.thresholds, self.report),
-            Path(path),
-        )
+        write_recut(RecutFile(self.prepared, self.model_heatmap, self.settings, self.thresholds, self.report), Path(path))
 
     def save(
         self, folder: str | os.PathLike[str], *, overwrite: bool = False, recut: bool = False, dicom_seg: bool = False
@@ -154,16 +136,7 @@ class Result:
 
         Raises OutputError, also when one exists and `overwrite` is False. With it, optional files of another result go.
         """
-        folder = Path(folder)
-        check_output(folder, overwrite=overwrite)
-        try:
-            with only_run_in(folder), folder_in_work(_ground(folder), folder) as staging:
-                self._write(staging, recut=recut, dicom_seg=dicom_seg)
-                check_output(folder, overwrite=overwrite)  # another program may have written there in the meantime
-                return move_into_place(staging, folder, _NAMES)
-        except OSError as error:
-            reason = error.strerror or "a file came out incomplete"
-            raise OutputError(f"{folder} could not be written ({reason}); is the disk full?") from error
+        return write_output(Path(folder), partial(self._write, recut=recut, dicom_seg=dicom_seg), overwrite=overwrite)
 
     def _write(self, folder: Path, *, recut: bool, dicom_seg: bool) -> None:
         from .picture import draw_overview
@@ -229,10 +202,10 @@ def segment(
     where the recutter was made from other arrays, both are made anew.
     """
     check_threshold(thresholds, settings)
-    threshold = thresholds.get(_threshold_of(settings))
-    if recutter is not None and not recutter.is_made_from(prepared.image.array, prepared.brain, model_heatmap):
+    threshold = least_heat(thresholds, settings)
+    given, recutter = recutter, _fitting(recutter, prepared, model_heatmap)
+    if given is not None and recutter is not given:
         heatmap = None
-    recutter = _fitting(recutter, prepared, model_heatmap)
     if settings.auto_scale and settings.segmentation != "residual":
         scale = choose_scale(recutter, model_heatmap, settings, progress=part_of(progress, 0.0, 0.9))
         settings = replace(settings, scale=scale)
@@ -241,8 +214,7 @@ def segment(
     heatmap = heatmap or prepared.to_scan(model_heatmap)
     labelmap = labels_to_scan(prepared, chosen)
     findings = list_findings(labelmap, heatmap, prepared.image, prepared.brain)
-    told = {"segmentation": _settings_as_json(settings, threshold), "findings": len(findings)}
-    report = {**report, **told}
+    report = {**report, "segmentation": settings.as_json(threshold), "findings": len(findings)}
     return Result(
         heatmap,
         labelmap,
@@ -275,71 +247,3 @@ def labels_to_scan(prepared: Prepared, labels: Array) -> Volume:
     """A labelmap of parts that do not touch, from the model grid to the scan's; int16, labels 1…N without gaps."""
     on_scan = resample_labels(labels, prepared.image.grid, prepared.scan.grid, within=prepared.scan_brain)
     return prepared.scan.with_array(on_scan, "anomalies")
-
-
-def threshold_name(segmentation: str, share: str = "healthy_voxels_1_percent") -> str:
-    """Under which name a card keeps a threshold; regions of a volume have their own. share: one of thresholds.SHARES."""
-    return {"slices": "", "volume": "volume_", "scales": "scales_", "residual": "residual_"}[segmentation] + share
-
-
-def _threshold_of(settings: SegmentSettings) -> str:
-    """The name of the threshold that a choice by these settings needs."""
-    if settings.segmentation == "residual" and settings.rule == "paper":
-        return TRAINING_RESIDUALS
-    return threshold_name(settings.segmentation)
-
-
-def check_threshold(thresholds: Mapping[str, float], settings: SegmentSettings) -> None:
-    """Raises WeightsError when the rule has no threshold to work with. thresholds: the card's."""
-    is_residual = settings.segmentation == "residual"
-    if _threshold_of(settings) in thresholds or (settings.rule == "paper" and not is_residual):
-        return
-    if is_residual and settings.rule == "paper":
-        raise WeightsError("the model's card tells no residuals of training scans; use --rule calibrated.")
-    if settings.segmentation != "slices" and threshold_name("slices") in thresholds:
-        way_out = "calibrate it anew" if is_residual else "--rule paper"
-        raise WeightsError(
-            f"the model is not calibrated for --segmentation {settings.segmentation}; use --segmentation slices or {way_out}."
-        )
-    raise WeightsError("the model is not calibrated; run brain-inpaint-ad calibrate first, or use --rule paper.")
-
-
-def check_output(folder: Path, *, overwrite: bool) -> None:
-    """Raises OutputError when results could not or must not go to `folder`; called before the work starts."""
-    check_is_text(folder)
-    try:
-        if folder.exists() and not folder.is_dir():
-            raise OutputError(f"{folder} is a file; choose a folder for the results.")
-        present = [name for name in (*FILES, *OPTIONAL_FILES) if (folder / name).exists()]
-        if present and not overwrite:
-            raise OutputError(f"{folder} already holds {', '.join(present)}; add --overwrite or choose another folder.")
-        if blocked := [name for name in present if (folder / name).is_dir()]:
-            raise OutputError(f"{folder} holds folders called {', '.join(blocked)}; choose another folder for the results.")
-        tempfile.TemporaryFile(dir=_ground(folder)).close()  # whether it can be written: only trying tells
-    except OutputError:
-        raise
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be written ({error.strerror}); choose another folder.") from error
-
-
-def _settings_as_json(settings: SegmentSettings, threshold: float | None) -> dict[str, Any]:
-    if settings.segmentation == "residual":
-        steps = {"median": settings.median, "erosion": settings.erosion, "min_voxels": settings.min_voxels}
-        return {"segmentation": settings.segmentation, "rule": settings.rule, **steps, "threshold": threshold}
-    return {
-        "segmentation": settings.segmentation,
-        "scale": settings.scale,
-        "auto_scale": settings.auto_scale,
-        "sigma": settings.sigma,
-        "min_size": settings.min_size,
-        "rule": settings.rule,
-        "min_volume_ml": settings.min_volume_ml,
-        "threshold": threshold if settings.rule == "calibrated" else None,
-    }
-
-
-def _ground(folder: Path) -> Path:
-    """The folder, or the nearest above it that exists: on the disk where the results will be."""
-    while not folder.exists():
-        folder = folder.parent
-    return folder

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -12,6 +13,9 @@ from ..errors import SettingsError
 from ..files import only_run_in
 from ..progress import Progress, part_of
 from .run import ProgressStyle, run
+
+if TYPE_CHECKING:
+    from ..result import Result
 
 
 class Rule(StrEnum):
@@ -136,22 +140,10 @@ def detect(
     """Find what a model of healthy brains cannot explain in SCAN; write heatmap, labelmap, table and picture."""
 
     def work(report: Progress) -> list[str]:
-        from ..dicom import check_seg_is_possible
         from ..pipeline import detect as find
-        from ..result import Result, check_output
-
-        def save_preview(result: Result) -> None:
-            if preview is not None:
-                result.save(preview, overwrite=overwrite, recut=recut)
 
         report(0.0, "starting")
-        check_output(out, overwrite=overwrite)
-        if dicom_seg:
-            check_seg_is_possible(scan)
-        if preview is not None:
-            if preview.resolve() == out.resolve():
-                raise SettingsError("the preview needs a folder of its own, other than that of --out.")
-            check_output(preview, overwrite=overwrite)
+        _check_folders(out, preview, overwrite=overwrite, seg_of=scan if dicom_seg else None)
         with only_run_in(out):
             result = find(
                 scan,
@@ -174,7 +166,7 @@ def detect(
                 max_memory_mb=max_memory,
                 latent_steps=latent_steps,
                 reconstruct=reconstruction,
-                on_preview=None if preview is None else save_preview,
+                on_preview=_saver(preview, overwrite=overwrite, recut=recut),
                 device=device,
                 progress=part_of(report, 0.0, 0.97),
             )
@@ -186,3 +178,28 @@ def detect(
     told = run(work, progress)
     if progress is not ProgressStyle.jsonl:
         typer.echo("\n".join(told))
+
+
+def _check_folders(out: Path, preview: Path | None, *, overwrite: bool, seg_of: Path | None) -> None:
+    """Before the work starts. seg_of: the scan that a DICOM SEG is wanted of."""
+    from ..dicom import check_seg_is_possible
+    from ..result_files import check_output
+
+    check_output(out, overwrite=overwrite)
+    if seg_of is not None:
+        check_seg_is_possible(seg_of)
+    if preview is not None:
+        if preview.resolve() == out.resolve():
+            raise SettingsError("the preview needs a folder of its own, other than that of --out.")
+        check_output(preview, overwrite=overwrite)
+
+
+def _saver(folder: Path | None, *, overwrite: bool, recut: bool) -> Callable[[Result], None] | None:
+    """What saves a preview; None where none is wanted."""
+    if folder is None:
+        return None
+
+    def save(result: Result) -> None:
+        result.save(folder, overwrite=overwrite, recut=recut)
+
+    return save

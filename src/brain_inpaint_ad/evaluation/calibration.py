@@ -17,10 +17,10 @@ from ..io import read_scan
 from ..prepare import Prepared
 from ..prepare.kinds import prepare_as
 from ..progress import Progress, part_of, silent
-from ..result import threshold_name
 from ..segmentation.recut import cut_regions
 from ..segmentation.regions import possible_segmentations
 from ..segmentation.select import Regions, SegmentSettings, select_anomalies
+from ..segmentation.thresholds import threshold_name
 from ..training.data import find_subjects
 from ..volume import Array
 from ..weights.card import Card
@@ -100,7 +100,7 @@ def _regions(prepared: Prepared, heat: Array, segmentation: str) -> Regions:
 
 
 def _thresholds(cuts: dict[str, list[Regions]]) -> dict[str, float]:
-    """By the names of `result.threshold_name`."""
+    """By the names of `thresholds.threshold_name`."""
     return {
         threshold_name(segmentation, share): round(threshold_for(pooled([region_heats(cut) for cut in members]), part), 6)
         for segmentation, members in cuts.items()

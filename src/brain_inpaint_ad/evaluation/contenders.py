@@ -11,7 +11,7 @@ from ..detectors.baselines import GATHER_MM, WITH_GROUP, IntensityDetector
 from ..errors import SettingsError, WeightsError
 from ..prepare import GridSettings
 from ..progress import Progress, part_of, silent
-from ..result import threshold_name
+from ..segmentation.thresholds import threshold_name
 from ..weights.card import Card
 from .healthy import HealthyFolder, HealthyHeats
 

@@ -22,10 +22,10 @@ from ..prepare import PREPARATION, GridSettings, Prepared
 from ..prepare.intensity import TARGETS
 from ..prepare.kinds import prepare_as
 from ..progress import Progress, part_of, silent
-from ..result import threshold_name
 from ..segmentation.recut import cut_regions
 from ..segmentation.regions import possible_segmentations
 from ..segmentation.select import SEGMENTATIONS, SegmentSettings
+from ..segmentation.thresholds import threshold_name
 from ..training.data import Subject, find_subjects
 from ..volume import Array, Volume
 from .store import Store
@@ -138,7 +138,7 @@ class HealthyHeats:
     scans: dict[str, dict[str, RegionHeats]]
 
     def thresholds(self, *, without: str = "") -> dict[str, float]:
-        """By the names of `result.threshold_name` and `plain_name`; no scan sets the threshold it is judged by."""
+        """By the names of `thresholds.threshold_name` and `plain_name`; no scan sets the threshold it is judged by."""
         members = [rules for name, rules in self.scans.items() if name != without]
         if not members:
             raise InputError(f"{without} is the only healthy validation scan; no threshold is left to judge it by.")

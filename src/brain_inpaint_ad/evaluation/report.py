@@ -17,8 +17,8 @@ from ..extras import check_installed
 from ..files import write_atomically
 from ..prepare import PREPARATION, GridSettings
 from ..progress import Progress, part_of, silent
-from ..result import threshold_name
 from ..segmentation.regions import possible_segmentations
+from ..segmentation.thresholds import threshold_name
 from ..weights.card import Card
 from .cases import Case
 from .contenders import BASELINES, INTENSITY, Contender, check_names, make_contenders

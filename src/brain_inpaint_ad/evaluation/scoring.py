@@ -15,10 +15,11 @@ from ..io import read_labels, read_scan, resample
 from ..prepare import PREPARATION, GridSettings, Prepared
 from ..prepare.kinds import prepare_as
 from ..progress import Progress
-from ..result import Result, make_recutter, segment, threshold_name
+from ..result import Result, make_recutter, segment
 from ..segmentation.recut import Recutter
 from ..segmentation.residual import TRAINING_RESIDUALS
 from ..segmentation.select import SegmentSettings
+from ..segmentation.thresholds import threshold_name
 from ..volume import Array, Volume
 from .cases import Case
 from .contenders import Contender

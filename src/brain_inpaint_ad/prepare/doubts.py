@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
@@ -11,6 +14,7 @@ from scipy.spatial import ConvexHull, QhullError
 
 from ..io import from_image, resample, to_image
 from ..volume import Array, Grid, Volume
+from . import Prepared
 
 USUAL_ML = (900.0, 2000.0)  # adults, masks' margins included
 MOST_HOLES_ML = 1.0
@@ -19,7 +23,22 @@ MOST_CUT_MM2 = 1000.0  # of the mask on the faces of the volume; a spinal cord h
 MOST_UNEVEN = 0.08
 LEAST_FULL = 0.85
 _COARSE_MM = 4.0
+_LOG = logging.getLogger(__name__)
 _AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+
+
+def with_doubts(prepared: Prepared) -> Prepared:
+    """With what looks wrong about its brain mask, told as one warning."""
+    doubts = mask_doubts(prepared.scan_brain, prepared.scan.grid)
+    if doubts:
+        _LOG.warning(
+            "The brain mask of %s (%s) is unusual: %s; look at brain_mask.nii.gz, and if it is wrong, "
+            "correct it and give it with --mask.",
+            Path(prepared.scan.name).name,
+            prepared.brain_source,
+            "; ".join(doubts),
+        )
+    return replace(prepared, doubts=tuple(doubts))
 
 
 def mask_doubts(brain: Array, grid: Grid) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -61,6 +62,22 @@ class SegmentSettings:
             got = f"{self.sigma:g}, {self.min_size}, {self.min_volume_ml:g}"
             must = f"sigma must be 0 to {MAX_SIGMA:g}, min_size 1 or more, min_volume_ml 0 or more"
             raise SettingsError(f"{must}, got {got}")
+
+    def as_json(self, threshold: float | None) -> dict[str, Any]:
+        """What a report says of a choice by these settings: those that count in it. threshold: that it was made at."""
+        if self.segmentation == "residual":
+            steps = {"median": self.median, "erosion": self.erosion, "min_voxels": self.min_voxels}
+            return {"segmentation": self.segmentation, "rule": self.rule, **steps, "threshold": threshold}
+        return {
+            "segmentation": self.segmentation,
+            "scale": self.scale,
+            "auto_scale": self.auto_scale,
+            "sigma": self.sigma,
+            "min_size": self.min_size,
+            "rule": self.rule,
+            "min_volume_ml": self.min_volume_ml,
+            "threshold": threshold if self.rule == "calibrated" else None,
+        }
 
 
 @dataclass(frozen=True, slots=True)

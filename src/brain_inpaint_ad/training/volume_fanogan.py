@@ -17,7 +17,6 @@ from ..detectors.cube import field_around
 from ..devices import autocast, pick_device
 from ..errors import SettingsError, TrainingError
 from ..nets.volume_gan import VolumeGan, encoder_losses
-from ..prepare import GridSettings
 from ..progress import Progress, part_of, silent
 from ..volume import Volume
 from ..weights.card import Card
@@ -65,19 +64,7 @@ def train(
     where = pick_device(device)
     listed = find_subjects(data, subjects)
     _check_order(chosen, out, resume=resume)
-    members = {split: [s for s in listed if s.split == split] for split in ("train", "validation")}
-    if not all(members.values()):
-        raise TrainingError("the subject table needs scans of the splits train and validation.")
-    check_memory(settings, chosen, sum(map(len, members.values())), where)
-    source = CubeSource(out / "prepared", settings.modality, settings.grid)
-    whole = source.template(members["train"], named=template, progress=part_of(progress, 0, 0.1))
-    settings = replace(settings, network=replace(settings.network, field_mm=field_around(whole)))
-    coarse = cube_template(whole, size=settings.network.size, field_mm=settings.network.field_mm)
-    cubes = {split: source.cubes(some, coarse, progress=part_of(progress, 0.1, 0.15)) for split, some in members.items()}
-    write_record(out, asdict(settings), listed)
-    gan = build(settings, where)
-    gan.template.copy_(torch.from_numpy(coarse.array))
-    run = _Run(gan, settings, cubes, out, _stored(settings, listed, coarse), where)
+    run = _begin(settings, chosen, listed, out, template=template, device=where, progress=part_of(progress, 0, 0.15))
     done: dict[str, int] = {}
     for place, part in enumerate(chosen):
         begin, until = (0.15 + 0.85 * n / len(chosen) for n in (place, place + 1))
@@ -93,16 +80,7 @@ def train(
         )
         done[part], figures = run.step(part, limits, progress=part_of(progress, begin, until))
         if part != "gan":
-            facts = training_facts(asdict(settings), listed, iterations=done[part], note=data_note)
-            seen = run.seen(part)
-            training = {**facts, "iterations": sum(seen.values()), "iterations_by_step": seen}
-            save_model(
-                gan,
-                out / MODEL,
-                lambda digest, training=training, figures=figures: _card(  # type: ignore[misc]
-                    settings, source.grid, name or out.name, training=training, validation=figures, digest=digest
-                ),
-            )
+            run.save_model(part, figures, name=name or out.name, note=data_note)
         if done[part] < iterations[part]:
             break
     return done
@@ -110,10 +88,11 @@ def train(
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """What the three steps share."""
+    """What the three steps share. settings: with the template's field; listed: the subjects; cubes: by split."""
 
     gan: VolumeGan
     settings: VolumeGanTraining
+    listed: list[Subject]
     cubes: dict[str, Tensor]
     out: Path
     stored: dict[str, Any]
@@ -137,7 +116,14 @@ class _Run:
             done = loop.run(state, update, limits, folder=folder, logger=curves, inspect=inspect, progress=progress)
             return done, inspect(done)
 
-    def seen(self, part: str) -> dict[str, int]:
+    def save_model(self, part: str, figures: dict[str, float], *, name: str, note: str) -> None:
+        """The weights as this step left them, with their card. figures: of validation; note: on the data."""
+        seen = self._seen(part)
+        facts = training_facts(asdict(self.settings), self.listed, iterations=sum(seen.values()), note=note)
+        training = {**facts, "iterations_by_step": seen}
+        save_model(self.gan, self.out / MODEL, lambda digest: _card(self.settings, name, training, figures, digest))
+
+    def _seen(self, part: str) -> dict[str, int]:
         """Iterations of the steps up to this one."""
         nothing = loop.State({}, {}, self.stored)
         return {before: loop.load(nothing, self.out / before / loop.CHECKPOINT) for before in STEPS[: STEPS.index(part) + 1]}
@@ -208,6 +194,32 @@ def _check_order(chosen: tuple[str, ...], out: Path, *, resume: bool) -> None:
     run_folder(out / (mine[0] if mine else chosen[0]), resume=resume)
 
 
+def _begin(
+    settings: VolumeGanTraining,
+    chosen: tuple[str, ...],
+    listed: list[Subject],
+    out: Path,
+    *,
+    template: Path | None,
+    device: torch.device,
+    progress: Progress,
+) -> _Run:
+    """Template, cubes and fresh networks, if there is memory for the chosen steps; who is learned from is recorded."""
+    members = {split: [s for s in listed if s.split == split] for split in ("train", "validation")}
+    if not all(members.values()):
+        raise TrainingError("the subject table needs scans of the splits train and validation.")
+    check_memory(settings, chosen, sum(map(len, members.values())), device)
+    source = CubeSource(out / "prepared", settings.modality, settings.grid)
+    whole = source.template(members["train"], named=template, progress=part_of(progress, 0, 2 / 3))
+    settings = replace(settings, network=replace(settings.network, field_mm=field_around(whole)))
+    coarse = cube_template(whole, size=settings.network.size, field_mm=settings.network.field_mm)
+    cubes = {split: source.cubes(some, coarse, progress=part_of(progress, 2 / 3, 1)) for split, some in members.items()}
+    write_record(out, asdict(settings), listed)
+    gan = build(settings, device)
+    gan.template.copy_(torch.from_numpy(coarse.array))
+    return _Run(gan, settings, listed, cubes, out, _stored(settings, listed, coarse), device)
+
+
 def _stored(settings: VolumeGanTraining, listed: list[Subject], template: Volume) -> dict[str, Any]:
     """What a checkpoint must have been made with."""
     return {
@@ -217,18 +229,10 @@ def _stored(settings: VolumeGanTraining, listed: list[Subject], template: Volume
     }
 
 
-def _card(
-    settings: VolumeGanTraining,
-    grid: GridSettings,
-    name: str,
-    *,
-    training: dict[str, Any],
-    validation: dict[str, float],
-    digest: str,
-) -> Card:
+def _card(settings: VolumeGanTraining, name: str, training: dict[str, Any], validation: dict[str, float], digest: str) -> Card:
     return new_card(
         name,
-        grid,
+        settings.grid,
         method="fanogan-3d",
         description=f"Judges a whole {settings.modality} scan of an adult at once (3-D f-AnoGAN, Simarro 2020).",
         training=training,

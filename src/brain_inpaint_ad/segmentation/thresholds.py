@@ -1,0 +1,41 @@
+"""Which of a model's thresholds a choice among superpixels needs, and whether the model has it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..errors import WeightsError
+from .residual import TRAINING_RESIDUALS
+from .select import SegmentSettings
+
+
+def threshold_name(segmentation: str, share: str = "healthy_voxels_1_percent") -> str:
+    """Under which name a card keeps a threshold; regions of a volume have their own. share: of evaluation.thresholds.SHARES."""
+    return {"slices": "", "volume": "volume_", "scales": "scales_", "residual": "residual_"}[segmentation] + share
+
+
+def least_heat(thresholds: Mapping[str, float], settings: SegmentSettings) -> float | None:
+    """Least heat of an anomalous region under these settings; None when there is none for them. thresholds: the card's."""
+    return thresholds.get(_name_for(settings))
+
+
+def check_threshold(thresholds: Mapping[str, float], settings: SegmentSettings) -> None:
+    """Raises WeightsError when the rule has no threshold to work with. thresholds: the card's."""
+    is_residual = settings.segmentation == "residual"
+    if _name_for(settings) in thresholds or (settings.rule == "paper" and not is_residual):
+        return
+    if is_residual and settings.rule == "paper":
+        raise WeightsError("the model's card tells no residuals of training scans; use --rule calibrated.")
+    if settings.segmentation != "slices" and threshold_name("slices") in thresholds:
+        way_out = "calibrate it anew" if is_residual else "--rule paper"
+        raise WeightsError(
+            f"the model is not calibrated for --segmentation {settings.segmentation}; use --segmentation slices or {way_out}."
+        )
+    raise WeightsError("the model is not calibrated; run brain-inpaint-ad calibrate first, or use --rule paper.")
+
+
+def _name_for(settings: SegmentSettings) -> str:
+    """The name of the threshold that a choice by these settings needs."""
+    if settings.segmentation == "residual" and settings.rule == "paper":
+        return TRAINING_RESIDUALS
+    return threshold_name(settings.segmentation)

@@ -1,8 +1,5 @@
 """BrainInpaintAD: marks in a brain MRI what a model of healthy brains cannot explain. For research only."""
 
-import tempfile
-from pathlib import Path
-
 import numpy as np
 import slicer
 from slicer.i18n import tr as _
@@ -33,8 +30,7 @@ class BrainInpaintAD(ScriptedLoadableModule):
         )
         parent.acknowledgementText = _(
             "After Nguyen et al. 2020, 'Unsupervised Region-Based Anomaly Detection in Brain MRI with "
-            "Adversarial Image Inpainting', and Felzenszwalb and "
-            "Huttenlocher 2004, 'Efficient graph-based image segmentation'."
+            "Adversarial Image Inpainting', and Felzenszwalb and Huttenlocher 2004, 'Efficient graph-based image segmentation'."
         )
         slicer.app.connect("startupCompleted()", registerSampleData)
         slicer.app.connect("startupCompleted()", offerToScripts)
@@ -162,18 +158,6 @@ class BrainInpaintADLogic(ScriptedLoadableModuleLogic):
         """Install what the core needs; asks first when `interactive`."""
         self.newInstaller().ensure(interactive=interactive)
 
-    def loadSample(self):
-        """Slicer's own MRBrainTumor1 as a new volume; downloads it when it is not in Slicer's cache."""
-        from BrainInpaintADLib import Samples
-
-        return Samples.load()
-
-    def sampleCaution(self):
-        """What to bear in mind when looking at the sample."""
-        from BrainInpaintADLib import Samples
-
-        return Samples.caution()
-
     def detect(
         self,
         volumeNode,
@@ -195,45 +179,19 @@ class BrainInpaintADLogic(ScriptedLoadableModuleLogic):
         as `brain-inpaint-ad detect` takes it; or "slices", "volume", "scales", of which the last two need numba.
         Raises an error with the reason when there is no result.
         """
-        from BrainInpaintADLib.Models import findModel
-        from BrainInpaintADLib.Parameters import rememberCut
-        from BrainInpaintADLib.Settings import WINDOW_MODEL, Settings
+        from BrainInpaintADLib import Scripts
 
-        chosen = findModel(model or (WINDOW_MODEL if windowMm else ""))
-        if windowMm is None:
-            windowMm = chosen.nearestMm()
-        settings = Settings(
-            model=chosen.name,
-            windowMm=chosen.card(windowMm).windowMm,
-            rule=rule,
-            scale=scale,
-            segmentation=segmentation,
-            device=device,
-        )
-        detection = self.newDetection()
-        detection.start(volumeNode, maskNode, settings=settings, install=self.newInstaller().check)
-        result = detection.wait()
-        rememberCut(result.heatmapNode, settings)
-        return result
+        wishes = {"rule": rule, "scale": scale, "segmentation": segmentation, "device": device}
+        return Scripts.detect(self, volumeNode, maskNode, model=model, windowMm=windowMm, **wishes)
 
     def recut(self, result, **changes):
         """Cut a result anew without a network, such as `recut(result, scale=150)`; segments and findings are replaced.
 
         changes: scale, sigma (pixels), minSize (pixels), minVolumeMl, rule, segmentation.
         """
-        from dataclasses import replace
+        from BrainInpaintADLib import Scripts
 
-        from BrainInpaintADLib.Parameters import cutOf, rememberCut
-        from BrainInpaintADLib.Settings import Settings
-
-        settings = replace(cutOf(result.heatmapNode, Settings(model=result.model, windowMm=result.windowMm)), **changes)
-        recut = self.newRecut(result)
-        try:
-            changed = recut.apply(settings)
-        finally:
-            recut.close()
-        rememberCut(changed.heatmapNode, settings)
-        return changed
+        return Scripts.recut(self, result, **changes)
 
     def exportLabelmap(self, result):
         """A new labelmap volume on the grid of the scan, one value per anomaly that is kept."""
@@ -259,56 +217,33 @@ class BrainInpaintADTest(ScriptedLoadableModuleTest):
             story()
 
     def test_a_result_becomes_a_heatmap_and_segments(self):
-        scan, anomalies, result = self._importedResult()
+        from BrainInpaintADLib import MadeUpResult
+
+        scan, anomalies, result = MadeUpResult.importResult()
         assert result.segmentationNode.GetSegmentation().GetNumberOfSegments() == int(anomalies.max())
         assert result.heatmapNode.GetImageData().GetDimensions() == scan.GetImageData().GetDimensions()
         assert [finding.label for finding in result.findings] == [1, 2]
 
     def test_an_export_keeps_grid_and_values(self):
-        scan, anomalies, result = self._importedResult()
+        from BrainInpaintADLib import MadeUpResult, Scene
+
+        scan, anomalies, result = MadeUpResult.importResult()
         exported = BrainInpaintADLogic().exportLabelmap(result)
         np.testing.assert_array_equal(slicer.util.arrayFromVolume(exported), anomalies)
-        np.testing.assert_allclose(_ijkToRas(exported), _ijkToRas(scan), atol=1e-6)
+        np.testing.assert_allclose(Scene.localMatrix(exported), Scene.localMatrix(scan), atol=1e-6)
 
     def test_a_discarded_finding_is_not_exported(self):
-        from BrainInpaintADLib import Results
+        from BrainInpaintADLib import MadeUpResult, Results
 
-        _scan, anomalies, result = self._importedResult()
+        _scan, anomalies, result = MadeUpResult.importResult()
         Results.setKept(result, 1, False)
         exported = BrainInpaintADLogic().exportLabelmap(result)
         np.testing.assert_array_equal(slicer.util.arrayFromVolume(exported), np.where(anomalies == 2, 2, 0))
 
     def test_the_result_survives_in_the_parameter_node(self):
-        from BrainInpaintADLib import Results
+        from BrainInpaintADLib import MadeUpResult, Results
 
-        _scan, _anomalies, result = self._importedResult()
-        parameters = BrainInpaintADLogic().parameters()
-        parameters.result = result.heatmapNode
+        _scan, _anomalies, result = MadeUpResult.importResult()
+        BrainInpaintADLogic().parameters().result = result.heatmapNode
         found = Results.resultOf(BrainInpaintADLogic().parameters().result)
         assert (found.volumeNode, found.summary) == (result.volumeNode, result.summary)
-
-    def _importedResult(self):
-        """A made-up oblique scan and what the core could have written about it, brought into the scene."""
-        from BrainInpaintADLib import ResultImport, Scene
-        from BrainInpaintADLib.Settings import Settings
-
-        rng = np.random.default_rng(0)
-        anomalies = np.zeros((12, 20, 16), np.int16)  # slices, rows, columns
-        anomalies[2:4, 3:6, 5:8], anomalies[7:9, 10:15, 5:8] = 1, 2
-        matrix = np.array([[-0.9, 0.3, 0, 7], [-0.3, -0.9, 0, -11], [0, 0, 5, 3], [0, 0, 0, 1.0]])
-        scan = slicer.util.addVolumeFromArray(rng.random(anomalies.shape, np.float32), matrix, "a scan")
-        with tempfile.TemporaryDirectory() as name:
-            for array, file in ((anomalies, "anomalies.nii.gz"), (anomalies * np.float32(0.4), "heatmap.nii.gz")):
-                node = slicer.util.addVolumeFromArray(array, matrix, file)
-                Scene.writeVolume(node, Path(name) / file)
-                slicer.mrmlScene.RemoveNode(node)
-            (Path(name) / "findings.csv").write_text("label,volume_ml\n1,0.1\n2,0.2\n", encoding="utf-8")
-            return scan, anomalies, ResultImport.importResult(Path(name), scan, settings=Settings())
-
-
-def _ijkToRas(node):
-    import vtk
-
-    matrix = vtk.vtkMatrix4x4()
-    node.GetIJKToRASMatrix(matrix)
-    return slicer.util.arrayFromVTKMatrix(matrix)

@@ -15,8 +15,10 @@ import slicer
 from slicer.i18n import tr as _
 
 from . import Core, ResultImport, Results
-from .Results import ResultNodes, Seen
-from .Scene import checkScan, writeVolume
+from .Results import ResultNodes
+from .RunFiles import RunFiles
+from .Scene import checkScan
+from .Seen import Seen, seeAgain, seen
 from .Settings import Settings
 from .States import State, StateMachine
 from .Worker import Progress, Worker, WorkerProtocol
@@ -68,8 +70,7 @@ class Detection:
         self._onPreview = onPreview
         self._machine = StateMachine(onState)
         self._worker: WorkerProtocol | None = None
-        self._folder: TemporaryDirectory | None = None
-        self._nodes: dict[Path, slicer.vtkMRMLVolumeNode] = {}  # what each temporary file holds; the scan comes first
+        self._files: RunFiles | None = None
         self._settings: Settings | None = None
         self.preview: ResultNodes | None = None  # only while RUNNING
         self._seenBefore: Seen | None = None  # in the views, before the preview
@@ -106,14 +107,14 @@ class Detection:
         except Exception as error:
             if self.state is State.CANCELLED:
                 return  # from the installer's event loop, which then gave up
-            self._fail(self._inTheUsersNames(str(error)))
+            self._fail(str(error))
             raise
 
     def poll(self) -> None:
         """Pass on what the worker said; bring a preview in; when the worker has ended, bring the result in."""
         if self.state is not State.RUNNING:
             return
-        if self._volumeNode.GetScene() is None:
+        if self._files.volumeNode.GetScene() is None:
             self._fail(_("The volume was removed from the scene while it was examined; the detection was stopped."))
             return
         isFinished = self._worker.isFinished  # before reading, so that the last words are among the events
@@ -128,7 +129,7 @@ class Detection:
         elif self._settings.device == "auto" and _GPU_TROUBLE.search(self._worker.failure()):
             self._goOnWithTheCpu()
         else:
-            self._fail(self._inTheUsersNames(self._worker.failure()))
+            self._fail(self._worker.failure())
 
     def cancel(self) -> None:
         """Stop what runs; the scene stays as it is. Does nothing when nothing runs."""
@@ -151,39 +152,27 @@ class Detection:
         raise DetectionError(self.failureText or _("The detection was cancelled."))
 
     def _launch(self, volumeNode, maskNode, settings: Settings) -> None:
-        self._folder = _temporaryFolder()
-        folder = Path(self._folder.name)
-        scan, mask = folder / "scan.nrrd", folder / "mask.nrrd" if maskNode is not None else None
-        self._nodes = {scan: volumeNode} | ({mask: maskNode} if mask else {})
+        self._files = RunFiles(_temporaryFolder(), volumeNode, maskNode)
         self._settings = settings
-        for path, node in self._nodes.items():
-            writeVolume(node, path)
+        self._files.write()
         self._startWorker()
         self._machine.moveTo(State.RUNNING)
 
     def _startWorker(self) -> None:
-        scan, mask = [*self._nodes, None][:2]
-        self._worker = self._makeWorker(scan, self._out, self._settings, mask=mask)
+        files = self._files
+        self._worker = self._makeWorker(files.scan, files.out, self._settings, mask=files.mask)
         self._worker.start()
 
     def _goOnWithTheCpu(self) -> None:
         """A GPU whose memory is full, or whose driver does not fit the installed PyTorch, must not be the end."""
         self._onLog(_("The GPU could not be used ({error}); going on with the CPU.").format(error=self._worker.failure()))
         self._settings = replace(self._settings, device="cpu")
-        for folder in (self._out, Core.previewFolder(self._out)):  # the core refuses to write over results
+        for folder in (self._files.out, Core.previewFolder(self._files.out)):  # the core refuses to write over results
             shutil.rmtree(folder, ignore_errors=True)
         try:
             self._startWorker()
         except Exception as error:
-            self._fail(self._inTheUsersNames(str(error)))
-
-    @property
-    def _out(self) -> Path:
-        return Path(self._folder.name) / "result"
-
-    @property
-    def _volumeNode(self) -> slicer.vtkMRMLScalarVolumeNode:
-        return next(iter(self._nodes.values()))
+            self._fail(str(error))
 
     def _passOn(self, event: Progress | str) -> None:
         if isinstance(event, str):
@@ -196,58 +185,46 @@ class Detection:
     def _importPreview(self) -> None:
         """A preview is a courtesy: when it cannot be shown, the detection goes on."""
         try:
-            folder = Core.previewFolder(self._out)
-            self.preview = ResultImport.importResult(folder, self._volumeNode, settings=self._settings, isPreview=True)
+            folder = Core.previewFolder(self._files.out)
+            self.preview = ResultImport.importResult(folder, self._files.volumeNode, settings=self._settings, isPreview=True)
         except Exception as error:
             self._onLog(_("The preview could not be shown: {error}").format(error=self._inTheUsersNames(str(error))))
             return
-        self._seenBefore = Results.seen(self._volumeNode.GetScene())
+        self._seenBefore = seen(self._files.volumeNode.GetScene())
         self._onPreview(self.preview)
 
     def _import(self) -> None:
         self._machine.moveTo(State.IMPORTING)
         try:
-            self.result = ResultImport.importResult(self._out, self._volumeNode, settings=self._settings)
+            self.result = ResultImport.importResult(self._files.out, self._files.volumeNode, settings=self._settings)
         except Exception as error:  # whatever a result file holds, it must end in a state the user can leave
-            self._fail(self._inTheUsersNames(str(error)))
+            self._fail(str(error))
             return
         self._seenBefore = None  # the result is what is to be seen
         self._forget()
         self._machine.moveTo(State.IDLE)
 
-    def _inTheUsersNames(self, text: str) -> str:
-        """The core speaks of our temporary files, by path or by name; the user knows nodes."""
-        if self._folder is None:
-            return text
-        words = {
-            str(Path(self._folder.name).resolve()): _("the temporary folder"),
-            self._folder.name: _("the temporary folder"),
-        }
-        for path, node in self._nodes.items():
-            words |= dict.fromkeys((str(path.resolve()), str(path), path.name), f"'{node.GetName()}'")
-        longestFirst = sorted(words, key=len, reverse=True)
-        spoken = re.compile(f"'?({'|'.join(map(re.escape, longestFirst))})'?")
-        return spoken.sub(lambda found: words[found[1]], text)  # all in one go: a node may be called like our files
-
     def _fail(self, text: str) -> None:
-        self.failureText = text
+        self.failureText = self._inTheUsersNames(text)
         self._forget()
         self._machine.moveTo(State.FAILED)
+
+    def _inTheUsersNames(self, text: str) -> str:
+        return self._files.inTheUsersNames(text) if self._files is not None else text
 
     def _forget(self) -> None:
         """Drop what belongs to the run: the worker, stopped if need be, the files it read and wrote, and the preview."""
         if self._worker is not None and not self._worker.isFinished:
             self._worker.cancel()
-        if self._folder is not None:
-            self._folder.cleanup()
+        if self._files is not None:
+            self._files.delete()
         if self.preview is not None:
             with suppress(Exception):  # the user or a closed scene may have taken parts of it away
                 if self._seenBefore is not None:
-                    Results.seeAgain(self._seenBefore, insteadOf=self.preview)
+                    seeAgain(self._seenBefore, insteadOf=self.preview)
             with suppress(Exception):
                 Results.remove(self.preview)
-        self._folder = self._worker = self._settings = self.preview = self._seenBefore = None
-        self._nodes = {}
+        self._files = self._worker = self._settings = self.preview = self._seenBefore = None
 
 
 def _temporaryFolder() -> TemporaryDirectory:

@@ -13,8 +13,10 @@ import vtk
 from slicer.i18n import tr as _
 
 PEAK = ("peak_r_mm", "peak_a_mm", "peak_s_mm")
-COLUMNS = ("label", "name", "volume_ml", "mean_heat", "peak_heat", "r_mm", "a_mm", "s_mm", *PEAK, "keep")
+SHARES = ("right_share", "dark_share")
+COLUMNS = ("label", "name", "volume_ml", "mean_heat", "peak_heat", "r_mm", "a_mm", "s_mm", *PEAK, *SHARES, "keep")
 _TEXT, _WHOLE = ("name",), ("label", "keep")  # the other columns hold decimal numbers
+_BOTH = 0.1  # of an anomaly on its smaller side, from which on it lies on both; as in the core
 
 
 class FindingsError(ValueError):
@@ -33,6 +35,8 @@ class Finding:
     name: str = ""  # of its segment
     keep: bool = True  # False: discarded by the user
     peakRasMm: tuple[float, float, float] | None = None  # of its hottest voxel, world coordinates
+    rightShare: float | None = None  # to the right of the brain's middle, in [0, 1]; the patient's right, whatever was moved
+    darkShare: float | None = None  # as dark as fluid, in [0, 1]
 
     @property
     def hottestRasMm(self) -> tuple[float, float, float] | None:
@@ -103,6 +107,13 @@ def placeText(rasMm: tuple[float, float, float]) -> str:
     return " ".join(f"{letter} {round(mm)}" for letter, mm in zip("RAS", rasMm, strict=True))
 
 
+def sideText(rightShare: float) -> str:
+    """Left, right or both sides of the brain's middle, as the core says it."""
+    if min(rightShare, 1 - rightShare) >= _BOTH:
+        return _("both")
+    return _("right") if rightShare > 0.5 else _("left")
+
+
 def _findings(rows: Iterable[dict[str, str]], source: str) -> list[Finding]:
     try:
         return [_finding(row) for row in rows]
@@ -122,6 +133,8 @@ def _finding(row: dict[str, str]) -> Finding:
         name=row.get("name") or "",
         keep=row.get("keep", "1") != "0",
         peakRasMm=None if None in peak else peak,
+        rightShare=_optional(row, "right_share"),
+        darkShare=_optional(row, "dark_share"),
     )
 
 
@@ -133,4 +146,4 @@ def _optional(row: dict[str, str], name: str) -> float | None:
 def _cells(finding: Finding) -> dict[str, str | int | float | None]:
     places = [place or (None, None, None) for place in (finding.centreRasMm, finding.peakRasMm)]
     values = (finding.label, finding.name, finding.volumeMl, finding.meanHeat, finding.peakHeat, *places[0], *places[1])
-    return dict(zip(COLUMNS, (*values, int(finding.keep)), strict=True))
+    return dict(zip(COLUMNS, (*values, finding.rightShare, finding.darkShare, int(finding.keep)), strict=True))

@@ -8,11 +8,11 @@ import qt
 from slicer.i18n import tr as _
 
 from . import Heatmap, Results, Views
-from .Findings import Finding, placeText
+from .Findings import Finding, placeText, sideText
 from .Results import ResultNodes
 from .Situation import Situation
 
-_KEEP, _NAME, _VOLUME, _PEAK, _MEAN = range(5)  # columns
+_KEEP, _NAME, _VOLUME, _SIDE, _PEAK, _MEAN, _DARK = range(7)  # columns
 
 
 class FindingsSection:
@@ -25,7 +25,7 @@ class FindingsSection:
         self._key: object = None  # what the table was filled from
         self._findings: Sequence[Finding] = ()
         header = ui.findingsTable.horizontalHeader()
-        for column in (_KEEP, _VOLUME, _PEAK):
+        for column in (_KEEP, _VOLUME, _SIDE, _PEAK, _MEAN, _DARK):
             header.setSectionResizeMode(column, qt.QHeaderView.ResizeToContents)
         header.setSectionResizeMode(_NAME, qt.QHeaderView.Stretch)
         ui.findingsTable.connect("currentCellChanged(int,int,int,int)", self._onRow)
@@ -99,6 +99,24 @@ def _meaning(heat: float | None, isRarity: bool) -> str:
     return Heatmap.rarityText(heat) if isRarity and heat is not None else _("no unit")
 
 
+def _shareItems(finding: Finding) -> tuple:
+    """The cells of side and darkness; empty ones for results of before, which do not tell."""
+    side, dark = qt.QTableWidgetItem(), qt.QTableWidgetItem()
+    for item in (side, dark):
+        item.setToolTip(_("This result does not tell; run the detection again to know."))
+    if finding.rightShare is not None:
+        side.setText(sideText(finding.rightShare))
+        text = _("{right:.0f} % of it lies right of the brain's middle, {left:.0f} % left; sides are the patient's.")
+        side.setToolTip(text.format(right=100 * finding.rightShare, left=100 * (1 - finding.rightShare)))
+    if finding.darkShare is not None:
+        dark.setText(f"{100 * finding.darkShare:.0f}")
+        text = _(
+            "{share:.0f} % of it is as dark as fluid, as ventricles, sulci, cysts and dead tissue are; that may be normal."
+        )
+        dark.setToolTip(text.format(share=100 * finding.darkShare))
+    return side, dark
+
+
 def _items(finding: Finding, isRarity: bool) -> list:
     """The cells of one row."""
     keep = qt.QTableWidgetItem()
@@ -114,10 +132,11 @@ def _items(finding: Finding, isRarity: bool) -> list:
     )
     peak.setToolTip(_("Largest heat inside: {meaning}").format(meaning=_meaning(finding.peakHeat, isRarity)))
     mean.setToolTip(_("Mean heat inside: {meaning}").format(meaning=_meaning(finding.meanHeat, isRarity)))
+    side, dark = _shareItems(finding)
     if finding.hottestRasMm is not None:
         name.setToolTip(_("Lies at {place} (mm)").format(place=placeText(finding.hottestRasMm)))
-    for item in (name, volume, peak, mean):
+    for item in (name, volume, side, peak, mean, dark):
         item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable)
-    for item in (volume, peak, mean):
+    for item in (volume, peak, mean, dark):
         item.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
-    return [keep, name, volume, peak, mean]
+    return [keep, name, volume, side, peak, mean, dark]

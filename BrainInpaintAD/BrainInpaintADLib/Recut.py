@@ -225,4 +225,6 @@ def _finding(row, isKept: bool) -> Finding:
         name=Segments.nameOf(row.label),
         keep=isKept,
         peakRasMm=(row.peak_r_mm, row.peak_a_mm, row.peak_s_mm),
+        rightShare=row.right_share,
+        darkShare=row.dark_share,
     )

@@ -78,15 +78,6 @@ class ResultNodes:
         ]
 
 
-@dataclass(frozen=True)
-class Seen:
-    """What the views show of results and scans."""
-
-    layers: Sequence[SliceLayers.Layers]
-    segmentationNodes: Sequence[slicer.vtkMRMLSegmentationNode]  # of results, those that are visible
-    withColourBar: Sequence[slicer.vtkMRMLScalarVolumeNode]  # heatmaps
-
-
 def resultOf(heatmapNode: slicer.vtkMRMLScalarVolumeNode | None) -> ResultNodes | None:
     """The result whose root this is; None for no node, another volume, or when the user deleted a part of it.
 
@@ -117,8 +108,15 @@ def resultsOf(volumeNode: slicer.vtkMRMLScalarVolumeNode | None) -> list[ResultN
     """All complete results of this scan in the scene, oldest first, previews included."""
     if volumeNode is None or volumeNode.GetScene() is None:
         return []
-    found = map(resultOf, _roots(volumeNode.GetScene()))
+    found = map(resultOf, roots(volumeNode.GetScene()))
     return [result for result in found if result is not None and result.volumeNode is volumeNode]
+
+
+def roots(scene: slicer.vtkMRMLScene) -> list[slicer.vtkMRMLScalarVolumeNode]:
+    """The heatmap nodes of all results, oldest first, also of those the user deleted parts of."""
+    count = scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")
+    nodes = (scene.GetNthNodeByClass(number, "vtkMRMLScalarVolumeNode") for number in range(count))
+    return [node for node in nodes if node.GetAttribute(KEY) is not None]
 
 
 def show(result: ResultNodes, *, opacity: float, showReconstruction: bool = False) -> None:
@@ -127,7 +125,7 @@ def show(result: ResultNodes, *, opacity: float, showReconstruction: bool = Fals
     Views are refitted only when another scan comes in. Threshold, colours and colour bar: see Heatmap.
     """
     follow(result)
-    for root in _roots(result.heatmapNode.GetScene()):
+    for root in roots(result.heatmapNode.GetScene()):
         if root is not result.heatmapNode:
             _hide(root)
     behind = result.reconstructionNode if showReconstruction else None
@@ -151,31 +149,6 @@ def follow(result: ResultNodes) -> None:
 def hide(result: ResultNodes) -> None:
     """Take heatmap, colour bar, reconstruction and segments out of the views; the scan stays."""
     _hide(result.heatmapNode)
-
-
-def seen(scene: slicer.vtkMRMLScene) -> Seen:
-    """What the views show now; see `seeAgain`."""
-    roots = _roots(scene)
-    segmentations = [node for node in (root.GetNodeReference(SEGMENTATION) for root in roots) if node is not None]
-    return Seen(
-        layers=SliceLayers.layers(scene),
-        segmentationNodes=[node for node in segmentations if node.GetDisplayVisibility()],
-        withColourBar=[root for root in roots if Heatmap.isColourBarShown(root)],
-    )
-
-
-def seeAgain(before: Seen, *, insteadOf: ResultNodes) -> None:
-    """Bring back what the views showed before `insteadOf` was shown; views that show something else by now stay.
-
-    What has left the scene meanwhile is passed over.
-    """
-    SliceLayers.setLayers(before.layers, insteadOf=insteadOf.heatmapNode)
-    for node in before.segmentationNodes:
-        if node.GetScene() is not None:
-            node.SetDisplayVisibility(True)
-    for node in before.withColourBar:
-        if node.GetScene() is not None:
-            Heatmap.setColourBar(node, True)
 
 
 def remove(result: ResultNodes) -> None:
@@ -224,13 +197,6 @@ def fingerprint(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> str:
     """Tells whether voxels were changed since; looks at a few thousand of them."""
     voxels = slicer.util.arrayFromVolume(volumeNode)
     return f"{'x'.join(map(str, voxels.shape))} {zlib.crc32(np.ascontiguousarray(voxels[::_EVERY, ::_EVERY, ::_EVERY])):08x}"
-
-
-def _roots(scene: slicer.vtkMRMLScene) -> list[slicer.vtkMRMLScalarVolumeNode]:
-    """The heatmap nodes of all results, oldest first, also of those the user deleted parts of."""
-    count = scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")
-    nodes = (scene.GetNthNodeByClass(number, "vtkMRMLScalarVolumeNode") for number in range(count))
-    return [node for node in nodes if node.GetAttribute(KEY) is not None]
 
 
 def _hide(heatmapNode: slicer.vtkMRMLScalarVolumeNode) -> None:

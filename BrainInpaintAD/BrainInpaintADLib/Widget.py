@@ -10,16 +10,17 @@ import slicer
 import vtk
 from slicer.i18n import tr as _
 
-from . import Findings, Results
+from . import Results, Samples
+from .Chosen import Chosen
 from .CutSection import CutSection
 from .DisplaySection import DisplaySection
 from .ExportSection import ExportSection
-from .FindingsSection import FindingsSection, keyOf
+from .FindingsSection import FindingsSection
 from .InputsSection import InputsSection
 from .InstallSection import InstallSection
-from .Models import Model
 from .Parameters import Parameters, rememberCut, setCut, settingsFrom
 from .Results import ResultNodes
+from .ResultWatch import ResultWatch
 from .RunSection import RunSection
 from .Settings import Settings
 from .Situation import Situation
@@ -34,26 +35,21 @@ class Panel:
 
     def __init__(self, ui, logic) -> None:
         self._ui, self._logic = ui, logic
-        self._models: list[Model] = []
-        self._parameters: Parameters | None = None
+        self._chosen = Chosen(onOther=self._forgetEnd)
+        self._watch = ResultWatch(onChanged=self.refreshLater)
         self._guiTag = self._observerTag = None
         self._isShowing = self._isStale = False
         self._isEndOld = False
         self._preview: ResultNodes | None = None
         self._settings: Settings | None = None  # of the detection that runs
-        self._ready: tuple[object, tuple[int, ...]] = (None, ())  # what was looked up, and the windows found
-        self._scanId: str | None = None  # of the scan at the last look; "" is none, None is before the first look
-        self._watched: ResultNodes | None = None  # the result that is shown, and its observers
-        self._watchTags: list[tuple[object, int]] = []
-        self._summed: object = None  # what the summary was made from
         self._run = RunSection(ui, onDetect=self.detect, onCancel=self._cancel, onRevert=self.revert)
         self._inputs = InputsSection(ui, (), onModel=self._onModel, onSample=self._onSample)
         self._cut = CutSection(
-            ui, onWindow=self._onWindow, onCut=self._onCut, onRefused=self._onRefused, makeRecut=logic.newRecut
+            ui, onWindow=self._onWindow, onCut=self._onChanged, onRefused=self._onRefused, makeRecut=logic.newRecut
         )
-        self._findings = FindingsSection(ui, onKept=self._onKept)
+        self._findings = FindingsSection(ui, onKept=self._onChanged)
         self._display = DisplaySection(ui)
-        self._export = ExportSection(ui, onDone=self._onExported)
+        self._export = ExportSection(ui, onDone=self._tell)
         self._install = InstallSection(ui, makeInstaller=logic.newInstaller, onChanged=self._onPackages)
         self._sections = (
             self._inputs, self._run, self._cut, self._findings, self._display, self._export, self._install
@@ -73,21 +69,21 @@ class Panel:
 
     def setParameters(self, parameters: Parameters | None) -> None:
         """Show and change this parameter node from now on; None while there is no scene to work in."""
-        if parameters is not None and self._isShown(parameters):
+        shown = self._parameters
+        if shown is not None and parameters is not None and shown.parameterNode is parameters.parameterNode:
             self._refresh()  # nodes may have gone while another module was open
             return  # connecting again would double the signals: Slicer's disconnectGui leaves some behind
-        if self._parameters is not None:
-            self._parameters.disconnectGui(self._guiTag)
-            self._parameters.RemoveObserver(self._observerTag)
-        self._parameters = self._scanId = None
+        if shown is not None:
+            shown.disconnectGui(self._guiTag)
+            shown.RemoveObserver(self._observerTag)
+        self._chosen.setParameters(None)
         if parameters is not None:
             widgets = [widget for widget in vars(self._ui).values() if widget.property("SlicerParameterName")]
             byName = {widget.property("SlicerParameterName"): widget for widget in widgets}
             # not connectGui: that keeps the tag to itself, and without it nothing can be disconnected
             self._guiTag = parameters.connectParametersToGui(byName)
             self._cut.nameChoices()
-            self._parameters = parameters
-            self._chooseKnown()
+            self._chosen.setParameters(parameters)
             self._observerTag = parameters.AddObserver(vtk.vtkCommand.ModifiedEvent, self._refresh)
         self._refresh()
 
@@ -100,11 +96,10 @@ class Panel:
         """Stop everything: the scene or the application goes away."""
         self._detection.cancel()
         self._timer.stop()
-        self._unwatch()
+        self._watch.end()
         self._later.stop()
-        self._preview = self._detection.result = self._summed = None  # what holds nodes would hold their voxels
-        self._ready = (None, ())
-        self._isEndOld = True
+        self._preview = self._detection.result = None  # what holds nodes would hold their voxels
+        self._forgetEnd()
         self._run.clearLog()
         self.setParameters(None)
         self._cut.close()
@@ -112,7 +107,7 @@ class Panel:
     def detect(self) -> None:
         """Start a detection with the settings of the parameter node; a dialogue says why it cannot."""
         self._run.clearLog()
-        self._settings = self._panelSettings()
+        self._settings = settingsFrom(self._parameters)
         with slicer.util.tryWithErrorDisplay(_("The detection could not be started.")):
             self._detection.start(
                 self._parameters.scan, self._parameters.brainMask, settings=self._settings, install=self._logic.install
@@ -123,7 +118,11 @@ class Panel:
         before = Results.resultOf(self._parameters.previousResult)
         if before is not None:
             with slicer.util.NodeModify(self._parameters):
-                self._setResult(before)
+                self._chosen.setResult(before)
+
+    @property
+    def _parameters(self) -> Parameters | None:
+        return self._chosen.parameters
 
     # What the user and the detection do
 
@@ -133,42 +132,33 @@ class Panel:
     def _onModel(self, name: str) -> None:
         with slicer.util.NodeModify(self._parameters):
             self._parameters.model = name
-            self._chooseKnown()
-            self._showIfReady()
+            self._chosen.chooseKnown()
+            self._chosen.takeReady()
 
     def _onWindow(self, sizeMm: int) -> None:
         """Another size: shown at once when it is ready, computed when the user is looking at this scan's result."""
         if sizeMm == self._parameters.windowMm:
             return
-        shown = self._result()
+        shown = self._chosen.result()
         with slicer.util.NodeModify(self._parameters):
             self._parameters.windowMm = sizeMm
-            isReady = self._showIfReady()
+            isReady = self._chosen.takeReady()
         if not isReady and shown is not None:
             self.detect()
 
     def _onSample(self) -> None:
         with slicer.util.tryWithErrorDisplay(_("The sample scan could not be loaded."), waitCursor=True):
-            self._parameters.scan = self._logic.loadSample()
-            self._run.log(self._logic.sampleCaution())
+            self._parameters.scan = Samples.load()
+            self._run.log(Samples.caution())
 
-    def _onCut(self, _result: ResultNodes) -> None:
-        self._isEndOld = True
+    def _onChanged(self, _result: ResultNodes | None = None) -> None:
+        """The user has cut the result anew, or kept or discarded a finding."""
+        self._forgetEnd()
         self._refresh()
 
     def _onRefused(self, text: str) -> None:
-        self._isEndOld = True
-        self._refresh()
-        self._run.log(text)
-        self._run.showStatus(text)
-
-    def _onKept(self) -> None:
-        self._isEndOld = True
-        self._refresh()
-
-    def _onExported(self, text: str) -> None:
-        self._run.log(text)
-        self._run.showStatus(text)
+        self._onChanged()
+        self._tell(text)
 
     def _onPackages(self) -> None:
         self._loadModels()
@@ -194,145 +184,25 @@ class Panel:
 
     def _takeResult(self, result: ResultNodes) -> None:
         rememberCut(result.heatmapNode, self._settings)
-        wanted = self._panelSettings()
+        wanted = settingsFrom(self._parameters)
         with slicer.util.NodeModify(self._parameters):
-            self._setResult(result)
+            self._chosen.setResult(result)
         setCut(self._parameters, wanted)  # changed while it was computed: what came with the result is cut anew
         self._inputs.collapse()
 
-    # The scene's results
-
-    def _result(self) -> ResultNodes | None:
-        """The chosen result, as long as its nodes are there and its scan is the chosen one."""
-        chosen = self._chosenResult()
-        return chosen if chosen is not None and chosen.volumeNode is self._parameters.scan else None
-
-    def _chosenResult(self) -> ResultNodes | None:
-        return Results.resultOf(self._parameters.result) if self._parameters is not None else None
-
-    def _setResult(self, result: ResultNodes) -> None:
-        """Choose a result and its scan; what was chosen becomes the one to revert to."""
-        parameters, chosen = self._parameters, self._chosenResult()
-        self._isEndOld = True
-        if chosen is not None and chosen.heatmapNode is result.heatmapNode:
-            return
-        if chosen is not None:
-            parameters.previousResult = chosen.heatmapNode
-        elif parameters.previousResult is result.heatmapNode:
-            parameters.previousResult = None
-        parameters.scan, parameters.result = result.volumeNode, result.heatmapNode
-        if any(model.name == result.model for model in self._models):
-            parameters.model = result.model
-            parameters.windowMm = result.windowMm
-        self._chooseKnown()  # the model may have lost the size, or the window may be that of another model
-
-    def _showIfReady(self) -> bool:
-        parameters = self._parameters
-        ready = Results.findResult(parameters.scan, model=parameters.model, windowMm=parameters.windowMm)
-        if ready is not None:
-            self._setResult(ready)
-        return ready is not None
-
-    def _followScan(self) -> None:
-        """Another scan was chosen: from now on its newest result or none, and no word of what was before."""
-        parameters, chosen = self._parameters, self._chosenResult()
-        if parameters is None:
-            return
-        scan = parameters.scan
-        scanId = scan.GetID() if scan is not None else ""
-        isOther, self._scanId = scanId != self._scanId, scanId
-        if isOther:
-            self._isEndOld = True
-        if chosen is not None and chosen.volumeNode is scan:
-            return
-        if not isOther:
-            if chosen is not None:
-                parameters.scan = chosen.volumeNode  # a script has chosen a result without its scan
-            return
-        newest = _newestResult(scan)
-        with slicer.util.NodeModify(parameters):
-            if newest is not None:
-                self._setResult(newest)
-            elif chosen is not None:
-                parameters.previousResult, parameters.result = chosen.heatmapNode, None
-
-    def _sumUp(self) -> None:
-        """The summary is that of the segments there are, also after the user has deleted some."""
-        result = self._result()
-        if keyOf(result) == self._summed:  # reading the table takes too long for every event of a slider
-            return
-        if result is not None and result.summary != Findings.summary(result.findings):
-            Results.setFindings(result, Findings.readTable(result.tableNode))
-        self._summed = keyOf(result)
-
-    def _watch(self, result: ResultNodes | None) -> None:
-        """Look again when others change the result that is shown; no result of another scan stays in the views."""
-        before = self._watched
-        if result == before:
-            return
-        self._unwatch()
-        if before is not None and (result is None or result.volumeNode is not before.volumeNode):
-            left = Results.resultOf(before.heatmapNode)
-            if left is not None:
-                Results.hide(left)
-        if result is not None:
-            self._watched = result
-            for node, event in (
-                (result.heatmapNode, vtk.vtkCommand.ModifiedEvent),
-                (result.segmentationNode, slicer.vtkSegmentation.SegmentRemoved),
-            ):
-                self._watchTags.append((node, node.AddObserver(event, lambda *_: self.refreshLater())))
-
-    def _unwatch(self) -> None:
-        for node, tag in self._watchTags:
-            node.RemoveObserver(tag)
-        self._watched, self._watchTags = None, []
-
-    def _readyMm(self, model: Model | None) -> tuple[int, ...]:
-        """Windows with a result in the scene; looked up only when something that matters has changed."""
-        parameters = self._parameters
-        if parameters is None or parameters.scan is None or model is None:
-            return ()
-        scan = parameters.scan
-        count = scan.GetScene().GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")
-        result = parameters.result
-        resultId = result.GetID() if result is not None else ""  # no node: it would be held when the scene is closed
-        key = (scan.GetID(), scan.GetMTime(), model.name, resultId, self._detection.state, count)
-        if key != self._ready[0]:
-            sizes = (size for size in model.windowsMm if Results.findResult(scan, model=model.name, windowMm=size))
-            self._ready = (key, tuple(sizes))
-        return self._ready[1]
-
-    # Models and settings
-
     def _loadModels(self) -> None:
-        self._models = self._logic.models()
-        self._inputs.setModels(self._models)
-        if self._parameters is not None:
-            self._chooseKnown()
-
-    def _model(self) -> Model | None:
-        name = self._parameters.model if self._parameters is not None else ""
-        return next((model for model in self._models if model.name == name), None)
-
-    def _chooseKnown(self) -> None:
-        """A model that is there and a window it has, when the parameter node names none or another."""
-        model = self._model() or next(iter(self._models), None)
-        if model is None:
-            return
-        if self._parameters.model != model.name:
-            self._parameters.model = model.name
-        size = self._parameters.windowMm
-        if size not in model.windowsMm:
-            self._parameters.windowMm = model.nearestMm(size)
-
-    def _panelSettings(self) -> Settings:
-        return settingsFrom(self._parameters)
+        self._chosen.models = self._logic.models()
+        self._inputs.setModels(self._chosen.models)
+        self._chosen.chooseKnown()
 
     # Showing
 
-    def _isShown(self, parameters: Parameters) -> bool:
-        return self._parameters is not None and self._parameters.parameterNode is parameters.parameterNode
+    def _tell(self, text: str) -> None:
+        self._run.log(text)
+        self._run.showStatus(text)
+
+    def _forgetEnd(self) -> None:
+        self._isEndOld = True
 
     def _refresh(self, _caller: object = None, _event: object = None) -> None:
         """Show how things stand. Showing may change a parameter, which comes back here: then once more."""
@@ -345,35 +215,28 @@ class Panel:
                 if not self._isStale:
                     break
                 self._isStale = False
-                self._followScan()
-                self._sumUp()
+                self._chosen.followScan()
+                self._watch.sumUp(self._chosen.result())
                 situation = self._situation()
-                self._watch(situation.result)
+                self._watch.follow(situation.result)
                 for section in self._sections:
                     section.show(situation)
         finally:
             self._isShowing = False
 
     def _situation(self) -> Situation:
-        parameters, model = self._parameters, self._model()
+        parameters, model = self._parameters, self._chosen.model()
         before = parameters.previousResult if parameters is not None else None
-        result = self._result()
+        result = self._chosen.result()
         isPreviewShown = self._preview is not None and parameters is not None and self._preview.volumeNode is parameters.scan
         return Situation(
             state=self._detection.state,
             parameters=parameters,
             model=model,
             result=self._preview if isPreviewShown else result,
-            readyMm=self._readyMm(model),
+            readyMm=self._chosen.readyMm(self._detection.state),
             hasPrevious=Results.resultOf(before) is not None,
             failureText=self._detection.failureText,
             isEndOld=self._isEndOld,
-            cutRefusal=self._cut.refusal(result, self._panelSettings()) if result is not None else "",
+            cutRefusal=self._cut.refusal(result, settingsFrom(parameters)) if result is not None else "",
         )
-
-
-def _newestResult(scan) -> ResultNodes | None:
-    """The newest exact result of these voxels, whatever its model and window."""
-    exact = [result for result in Results.resultsOf(scan) if not result.isPreview]
-    found = (Results.findResult(scan, model=result.model, windowMm=result.windowMm) for result in reversed(exact))
-    return next(filter(None, found), None)

@@ -5,8 +5,11 @@ Without MRML:     Settings (what the user chooses) · CutKinds (what regions are
                   ScanScore (the scan as a whole)
 With MRML:        Models (cards) · ScanFit (does a scan fit) · Scene (geometry) · Results (a result's nodes) ·
                   ResultImport (the core's files) · Heatmap (display) · SliceLayers (what views show) · Segments ·
-                  SegmentExport · Recut (sliders) · Views · Export · Samples · Detection (one run)
-With Qt:          Parameters (parameter node) · Install (with InstallPlan, InstallLedger, OfflineFolder, AddedModels) ·
-                  Widget (the panel) · Situation (what it shows) ·
+                  Seen (what views showed before a preview) · SegmentExport · Recut (sliders) · Views · Export ·
+                  Samples · Detection (one run, with RunFiles) · MadeUpResult (for the test inside Slicer)
+With Qt:          Parameters (parameter node) · Scripts (what scripts call) ·
+                  Install (with Pip, InstallPlan, InstallLedger, OfflineFolder, AddedModels) ·
+                  Widget (the panel) · Chosen (scan, model and result, in agreement) ·
+                  ResultWatch (what others do to the result) · Situation (what it shows) ·
                   one file per section: Inputs, Run, Cut (with WindowSlider), Findings, Display, Export, Install
 """

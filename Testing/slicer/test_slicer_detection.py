@@ -545,7 +545,7 @@ def test_a_real_core_finds_the_lesion_of_a_phantom_first_as_a_preview(mrml_lib, 
     progress, log, previews = [], [], []
     detection = real(onProgress=progress.append, onLog=log.append, onPreview=previews.append)
     detection.start(a_brain, settings=quick(mrml_lib))
-    folder = Path(detection._folder.name)
+    folder = detection._files.out.parent
     result = detection.wait()
     assert len(previews) == 1, log
     assert [step.stage for step in progress].count("preview ready") == 1
@@ -579,7 +579,7 @@ def test_a_real_core_is_cancelled_within_a_second_and_its_preview_leaves_no_trac
     before = users_nodes()
     detection = real()
     detection.start(a_brain, settings=quick(mrml_lib))
-    folder, process = Path(detection._folder.name), detection._worker._process
+    folder, process = detection._files.out.parent, detection._worker._process
     while detection.preview is None and detection.state.isBusy:
         detection.poll()
         time.sleep(0.05)

@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from brain_inpaint_ad import findings as core
+
 
 @pytest.fixture
 def findings_lib(mrml_lib):
@@ -17,7 +19,18 @@ def some_findings(findings_lib):
     make = findings_lib.Finding
     return [
         make(1, 12.345, 0.3, 0.5, (31.25, -12.0, 44.5), "Anomaly 1"),
-        make(2, 3.0, 0.25, 0.7, (-5.0, 7.5, -0.125), "cyst, left", keep=False, peakRasMm=(-6.0, 9.0, 1.25)),
+        make(
+            2,
+            3.0,
+            0.25,
+            0.7,
+            (-5.0, 7.5, -0.125),
+            "cyst, left",
+            keep=False,
+            peakRasMm=(-6.0, 9.0, 1.25),
+            rightShare=0.125,
+            darkShare=0.5,
+        ),
         make(3, 1.5, None, None, None, "Anomaly 3"),
     ]
 
@@ -71,6 +84,7 @@ def test_the_csv_holds_what_the_table_holds(findings_lib, some_findings):
         44.5,
     ]
     assert (rows[2]["mean_heat"], rows[2]["r_mm"]) == ("", "")
+    assert [(row["right_share"], row["dark_share"]) for row in rows] == [("", ""), ("0.125", "0.5"), ("", "")]
     assert findings_lib.csvText([]).count("\n") == 1
 
 
@@ -78,6 +92,37 @@ def test_what_the_core_wrote_is_read(findings_lib, tmp_path):
     path = tmp_path / "findings.csv"
     path.write_text("label,volume_ml,r_mm,a_mm,s_mm,mean_heat,peak_heat\n2,1.5,1,-2,3,0.1,0.2\n", encoding="utf-8")
     assert findings_lib.readFindings(path) == [findings_lib.Finding(2, 1.5, 0.1, 0.2, (1.0, -2.0, 3.0))]
+
+
+@pytest.fixture
+def cores_finding():
+    """A finding of the core, with this share of it on the right."""
+
+    def make(right_share):
+        numbers = dict.fromkeys(core.Finding.__slots__, 1)
+        return core.Finding(**numbers | {"right_share": right_share, "dark_share": 0.333})
+
+    return make
+
+
+def test_side_and_darkness_come_from_what_the_core_writes_today(findings_lib, cores_finding, tmp_path):
+    path = tmp_path / "findings.csv"
+    path.write_text(core.findings_csv([cores_finding(0.2)]), encoding="utf-8")
+    [found] = findings_lib.readFindings(path)
+    assert (found.rightShare, found.darkShare) == (0.2, 0.333)
+
+
+@pytest.mark.parametrize("right_share", [0.0, 0.09, 0.1, 0.49, 0.5, 0.51, 0.9, 0.91, 1.0])
+def test_the_side_is_the_one_that_the_core_names(findings_lib, cores_finding, right_share):
+    named = core.finding_in_words(cores_finding(right_share)).split(", ")[1]
+    assert findings_lib.sideText(right_share) == ("both" if named.startswith("left and right") else named)
+
+
+def test_a_table_of_a_scene_of_before_reads_without_side_and_darkness(findings_lib, a_table, some_findings):
+    for name in findings_lib.SHARES:
+        a_table.GetTable().RemoveColumnByName(name)
+    untold = [replace(finding, rightShare=None, darkShare=None) for finding in some_findings]
+    assert findings_lib.readTable(a_table) == untold
 
 
 def test_the_sentence_counts_what_is_kept(findings_lib, some_findings):

@@ -120,20 +120,20 @@ def test_a_volume_that_does_not_fit_is_told_in_one_line(a_scan, add_volume, some
     assert ui.fitLabel.isHidden()
 
 
-def test_the_sample_is_one_click_away_and_its_caution_is_told(a_scan, a_module, ui, parameters):
-    a_module.logic.loadSample = lambda: a_scan
+def test_the_sample_is_one_click_away_and_its_caution_is_told(a_scan, ui, parameters, lib, monkeypatch):
+    monkeypatch.setattr(lib("Samples"), "load", lambda: a_scan)
     ui.sampleButton.click()
     assert parameters.scan is a_scan
     assert "contrast agent" in ui.logText.plainText
 
 
-def test_a_sample_that_cannot_be_loaded_is_told(a_module, ui, lib):
+def test_a_sample_that_cannot_be_loaded_is_told(a_module, ui, lib, monkeypatch):
     import slicer
 
     def fail():
         raise lib("Samples").SamplesError("no network")
 
-    a_module.logic.loadSample = fail
+    monkeypatch.setattr(lib("Samples"), "load", fail)
     with pytest.raises(RuntimeError, match="no network"):
         a_module.panel._onSample()
     assert "no network" in slicer.app.errors[0]

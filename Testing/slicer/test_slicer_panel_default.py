@@ -116,7 +116,7 @@ def test_the_heat_of_each_model_is_explained_where_it_is_shown(a_scan, ui, run, 
     assert "at 2.0, 1 in 100 healthy voxels" in ui.thresholdSlider.toolTip
     ui.thresholdSlider.value = 3.0
     assert "at 3.0, 1 in 1,000 healthy voxels" in ui.thresholdSlider.toolTip
-    row = [ui.findingsTable.item(1, column) for column in (3, 4)]
+    row = [ui.findingsTable.item(1, column) for column in (4, 5)]
     assert [item.text() for item in row] == ["0.2", "0.3"]
     assert [item.toolTip() for item in row] == [
         "Largest heat inside: 1 in 1.6 healthy voxels",
@@ -127,7 +127,7 @@ def test_the_heat_of_each_model_is_explained_where_it_is_shown(a_scan, ui, run, 
     assert "no unit" in ui.heatLabel.text
     assert (ui.thresholdSlider.maximum, ui.thresholdSlider.decimals) == (pytest.approx(0.8, abs=2e-3), 3)
     assert "1 in" not in ui.thresholdSlider.toolTip
-    assert ui.findingsTable.item(1, 3).toolTip() == "Largest heat inside: no unit"
+    assert ui.findingsTable.item(1, 4).toolTip() == "Largest heat inside: no unit"
 
 
 @pytest.mark.parametrize(

@@ -22,9 +22,36 @@ def test_one_row_per_finding_with_name_volume_and_heat(ui, a_result):
     table = ui.findingsTable
     assert cells(table, 1) == ["Anomaly 1", "Anomaly 2"]
     assert cells(table, 2) == ["0.1", "0.2"]
-    assert cells(table, 3) == ["0.100", "0.200"]
-    assert cells(table, 4) == ["0.300", "0.300"]
+    assert cells(table, 4) == ["0.100", "0.200"]
+    assert cells(table, 5) == ["0.300", "0.300"]
     assert "R 31 A -12 S 44" in table.item(0, 1).toolTip()
+
+
+def test_side_and_darkness_are_shown_and_stay_when_a_finding_is_discarded(ui, a_scan, run, an_answer):
+    import qt
+
+    def told_by_todays_core(folder):
+        an_answer(folder)
+        rows = "1,0.1,0.96,0.124\n2,0.2,0.38,1.0\n"
+        (folder / "findings.csv").write_text("label,volume_ml,right_share,dark_share\n" + rows, encoding="utf-8")
+
+    table = ui.findingsTable
+    ui.scanSelector.setCurrentNode(a_scan)
+    run()(answer=told_by_todays_core)
+    assert [table.horizontalHeaderItem(column).text() for column in (3, 6)] == ["Side", "Dark\n(%)"]
+    assert (cells(table, 3), cells(table, 6)) == (["right", "both"], ["12", "100"])
+    assert table.item(1, 3).toolTip() == "38 % of it lies right of the brain's middle, 62 % left; sides are the patient's."
+    assert table.item(0, 6).toolTip().startswith("12 % of it is as dark as fluid, as ventricles")
+    table.item(0, 0).setCheckState(qt.Qt.Unchecked)
+    assert (cells(table, 3), cells(table, 6)) == (["right", "both"], ["12", "100"])
+
+
+def test_a_result_that_does_not_tell_side_and_darkness_leaves_them_empty(ui, a_result):
+    table = ui.findingsTable
+    assert cells(table, 3) == cells(table, 6) == ["", ""]
+    assert {table.item(row, column).toolTip() for row in (0, 1) for column in (3, 6)} == {
+        "This result does not tell; run the detection again to know."
+    }
 
 
 def test_selecting_a_row_moves_the_slice_views_there(a_scene, ui, a_result):

@@ -109,7 +109,7 @@ def test_a_closed_scene_is_not_held_in_memory(a_scene, a_module, ui, run, a_scan
     a_scene.Clear(0)
     let_qt_work()
     assert gone == [1]
-    assert a_module.panel._ready == (None, ())
+    assert a_module.panel._chosen._ready == (None, ())
 
 
 def test_a_scene_that_is_loaded_while_the_panel_is_open_shows_its_result(a_scene, ui, a_result, tmp_path, let_qt_work):

@@ -195,7 +195,9 @@ def test_the_whole_volume_is_what_the_core_cuts(mrml_lib, a_pair, a_recut, setti
     exported = mrml_lib("Export").exportLabelmap(result)
     np.testing.assert_array_equal(slicer.util.arrayFromVolume(exported), expected.labelmap.array)
     assert result.segmentationNode.GetSegmentation().GetNumberOfLayers() == (1 if expected.findings else 0)
-    assert [(row.label, row.volumeMl) for row in result.findings] == [(row.label, row.volume_ml) for row in expected.findings]
+    assert [(row.label, row.volumeMl, row.rightShare, row.darkShare) for row in result.findings] == [
+        (row.label, row.volume_ml, row.right_share, row.dark_share) for row in expected.findings
+    ]
     assert result.summary.startswith(f"{len(expected.findings)} anomal")
 
 

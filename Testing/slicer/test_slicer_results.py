@@ -261,6 +261,7 @@ def test_everything_survives_saving_and_loading_the_scene(add_volume, mrml_lib, 
         assert (after.label, after.name, after.keep) == (before.label, before.name, before.keep)
         assert after.centreRasMm == pytest.approx(before.centreRasMm, abs=1e-3)
         assert after.volumeMl == pytest.approx(before.volumeMl, rel=1e-5)
+        assert (after.rightShare, after.darkShare) == pytest.approx((before.rightShare, before.darkShare))
     assert heatmap.threshold(found.heatmapNode) == pytest.approx(0.25)
     assert (heatmap.colourMap(found.heatmapNode), heatmap.isColourBarShown(found.heatmapNode)) == ("Hot", True)
     settings = mrml_lib("Settings").Settings(minVolumeMl=1.0, scale=75.0)

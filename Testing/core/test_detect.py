@@ -257,6 +257,7 @@ def test_a_finding_tells_its_side_and_how_much_of_it_is_as_dark_as_fluid(flips):
     assert finding_in_words(first).startswith("1: 1.0 ml, right, centre R -105 A -15 S 35, hottest at R ")
     assert ", left and right (20 % right), centre " in finding_in_words(second)
     assert finding_in_words(second).endswith(", 33 % dark")
+    assert finding_in_words(replace(first, volume_ml=0.0081)).startswith("1: 0.008 ml, right")
 
 
 def test_the_table_has_its_header_also_when_nothing_was_found():

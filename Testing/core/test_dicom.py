@@ -295,6 +295,15 @@ def test_detect_takes_a_dicom_folder_and_its_seg_is_the_labelmap(a_detected_seri
         np.testing.assert_allclose(there.mean(axis=0), meant.mean(axis=0), atol=1e-2)
 
 
+def test_where_nothing_is_found_there_is_no_seg_and_it_is_said(a_detected_series, a_tiny_model, tmp_path, run_cli, caplog):
+    words = ("--model", a_tiny_model, "--min-volume-ml", 10_000, "--dicom-seg")
+    answer = run_cli("detect", a_detected_series[0], "--out", tmp_path / "out", *words)
+    assert answer.code == 0
+    assert "Nothing found" in answer.out
+    assert "no anomalies.dcm is written" in caplog.text
+    assert not (tmp_path / "out" / "anomalies.dcm").exists()
+
+
 def test_no_identifier_of_the_patient_reaches_log_report_or_names_but_the_seg_that_was_asked_for(a_detected_series):
     series, answer, out = a_detected_series
     words = [part for value in IDENTIFIERS.values() for part in value.split("^")]

@@ -103,7 +103,7 @@ def finding_in_words(finding: Finding) -> str:
         side = f"left and right ({100 * finding.right_share:.0f} % right)"
     centre = _in_mm(finding.r_mm, finding.a_mm, finding.s_mm)
     return (
-        f"{finding.label}: {finding.volume_ml:.1f} ml, {side}, centre {centre}, hottest at {place_in_words(finding)}, "
+        f"{finding.label}: {_in_ml(finding.volume_ml)}, {side}, centre {centre}, hottest at {place_in_words(finding)}, "
         f"{100 * finding.dark_share:.0f} % dark"
     )
 
@@ -115,7 +115,7 @@ def findings_in_words(findings: list[Finding]) -> str:
     total = sum(finding.volume_ml for finding in findings)
     hottest = max(findings, key=lambda finding: finding.peak_heat)
     count = f"{len(findings)} anomal{'y' if len(findings) == 1 else 'ies'}"
-    return f"{count}, {total:.1f} ml; hottest at {place_in_words(hottest)}"
+    return f"{count}, {_in_ml(total)}; hottest at {place_in_words(hottest)}"
 
 
 def largest_in_words(findings: list[Finding]) -> list[str]:
@@ -124,6 +124,11 @@ def largest_in_words(findings: list[Finding]) -> list[str]:
     if (more := len(findings) - _MOST_TOLD) > 0:
         lines.append(f"{more} more in findings.csv")
     return [*lines, DARK] if findings else lines
+
+
+def _in_ml(volume_ml: float) -> str:
+    """With one decimal, or one figure that is not 0."""
+    return f"{volume_ml:.1f} ml" if volume_ml >= 0.05 else f"{volume_ml:.1g} ml"
 
 
 def _in_mm(*ras: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -25,6 +26,8 @@ from .segmentation.scale import choose_scale
 from .segmentation.select import SegmentSettings, is_trimmed, parts_of_slice, select_anomalies, select_in_slice
 from .segmentation.thresholds import check_threshold, least_heat
 from .volume import Array, Grid, Volume
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +153,9 @@ class Result:
             write_volume(self.reconstruction, folder / "reconstruction.nii.gz")
         if recut:
             self.save_recut(folder / "recut.npz")
-        if dicom_seg and self.findings:
+        if dicom_seg and not self.findings:
+            _LOG.warning("Nothing was found, so no anomalies.dcm is written: a DICOM SEG needs a segment.")
+        elif dicom_seg:
             from .dicom.seg import write_seg
 
             write_seg(self.labelmap, self.prepared.scan, folder / "anomalies.dcm", model=self.report["model"]["name"])

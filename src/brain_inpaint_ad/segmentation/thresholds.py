@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from ..errors import WeightsError
 from .residual import TRAINING_RESIDUALS
-from .select import SegmentSettings
+from .select import SEGMENTATIONS, SegmentSettings
 
 
 def threshold_name(segmentation: str, share: str = "healthy_voxels_1_percent") -> str:
@@ -26,12 +26,16 @@ def check_threshold(thresholds: Mapping[str, float], settings: SegmentSettings) 
         return
     if is_residual and settings.rule == "paper":
         raise WeightsError("the model's card tells no residuals of training scans; use --rule calibrated.")
-    if settings.segmentation != "slices" and threshold_name("slices") in thresholds:
-        way_out = "calibrate it anew" if is_residual else "--rule paper"
+    if others := [cut for cut in SEGMENTATIONS if threshold_name(cut) in thresholds]:
+        way_out = "" if is_residual else " or --rule paper"
         raise WeightsError(
-            f"the model is not calibrated for --segmentation {settings.segmentation}; use --segmentation slices or {way_out}."
+            f"the model is not calibrated for --segmentation {settings.segmentation}; use --segmentation {' or '.join(others)}"
+            f"{way_out}, or run brain-inpaint-ad calibrate MODEL --data FOLDER anew."
         )
-    raise WeightsError("the model is not calibrated; run brain-inpaint-ad calibrate first, or use --rule paper.")
+    raise WeightsError(
+        "the model is not calibrated; run brain-inpaint-ad calibrate MODEL --data FOLDER (of healthy scans) first, or use "
+        "--rule paper."
+    )
 
 
 def _name_for(settings: SegmentSettings) -> str:

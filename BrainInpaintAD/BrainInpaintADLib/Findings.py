@@ -94,12 +94,17 @@ def summary(findings: Sequence[Finding]) -> str:
         return _("All findings discarded") if findings else _("Nothing found")
     volume = sum(finding.volumeMl for finding in kept)
     count = _("1 anomaly") if len(kept) == 1 else _("{count} anomalies").format(count=len(kept))
-    text = _("{anomalies}, {volume:.1f} ml").format(anomalies=count, volume=volume)
+    text = _("{anomalies}, {volume} ml").format(anomalies=count, volume=volumeText(volume))
     placed = [finding for finding in kept if finding.peakHeat is not None and finding.hottestRasMm is not None]
     if not placed:
         return text
     hottest = max(placed, key=lambda finding: finding.peakHeat)
     return _("{found}; hottest at {place}").format(found=text, place=placeText(hottest.hottestRasMm))
+
+
+def volumeText(volumeMl: float) -> str:
+    """With one decimal, or the first figure that is not 0, as the core tells volumes."""
+    return f"{volumeMl:.1f}" if volumeMl >= 0.05 else f"{volumeMl:.1g}"
 
 
 def placeText(rasMm: tuple[float, float, float]) -> str:

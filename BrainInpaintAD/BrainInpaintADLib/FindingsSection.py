@@ -8,7 +8,7 @@ import qt
 from slicer.i18n import tr as _
 
 from . import Heatmap, Results, Views
-from .Findings import Finding, placeText, sideText
+from .Findings import Finding, placeText, sideText, volumeText
 from .Results import ResultNodes
 from .Situation import Situation
 
@@ -124,7 +124,7 @@ def _items(finding: Finding, isRarity: bool) -> list:
     keep.setCheckState(qt.Qt.Checked if finding.keep else qt.Qt.Unchecked)
     keep.setToolTip(_("A tick keeps the anomaly in segmentation and export."))
     name = qt.QTableWidgetItem(finding.name or _("Anomaly {label}").format(label=finding.label))
-    volume = qt.QTableWidgetItem(f"{finding.volumeMl:.1f}")
+    volume = qt.QTableWidgetItem(volumeText(finding.volumeMl))
     volume.setToolTip(_("Volume in ml"))
     peak, mean = (
         qt.QTableWidgetItem("" if heat is None else f"{heat:.{1 if isRarity else 3}f}")

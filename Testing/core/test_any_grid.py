@@ -139,9 +139,10 @@ def test_a_scan_that_would_take_more_memory_than_allowed_is_refused_by_its_heade
     assert not (tmp_path / "out").exists()
 
 
-def test_a_scan_that_would_fit_when_it_is_coarser_is_said_to_how_coarse():
+def test_a_scan_that_would_fit_when_it_is_coarser_is_told_how_many_voxels_would():
     with pytest.raises(InputError, match=r"resample it to 5\.0 million voxels first .* or allow more with --max-memory"):
-        MemoryBound(BASE_MB + 5 * BYTES_PER_VOXEL).check((200, 200, 200), "wide.nii")
+        MemoryBound(BASE_MB + 5.04 * BYTES_PER_VOXEL).check((200, 200, 200), "wide.nii")
+    MemoryBound(BASE_MB + 5.04 * BYTES_PER_VOXEL).check((250, 200, 100), "less.nii")
 
 
 def test_what_is_free_bounds_a_run_without_a_wish():

@@ -140,10 +140,13 @@ def test_what_is_no_dataset_or_holds_no_scan_is_refused(a_dataset, tmp_path, run
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to send")
-def test_whoever_cancels_reads_that_the_same_command_goes_on(a_dataset, a_slow_model, tmp_path, start_cli):
-    with start_cli("bids", a_dataset, "--out", tmp_path / "out", "--model", a_slow_model, "--progress", "jsonl") as process:
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_whoever_cancels_reads_which_command_goes_on(overwrite, a_dataset, a_slow_model, tmp_path, start_cli):
+    words = ["bids", a_dataset, "--out", tmp_path / "out", "--model", a_slow_model, "--progress", "jsonl"]
+    with start_cli(*words, *["--overwrite"] * overwrite) as process:
         assert any("erasing and rebuilding" in line for line in process.stdout)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert err.endswith("Cancelled. The same command goes on; scans that are done stay done.\n")
+    command = f"The same command{' without --overwrite' * overwrite}"
+    assert err.endswith(f"Cancelled. {command} goes on; scans that are done stay done.\n")

@@ -96,17 +96,22 @@ def test_a_model_is_shown_in_a_screenful(name, a_store, a_model, run_cli):
     assert all(f"{heat:.3g}" in words for heat in card["thresholds"].values())
 
 
-def test_a_model_that_was_not_added_is_shown_by_its_path(a_store, a_model, run_cli):
+def test_a_model_is_shown_by_its_path_too(a_store, a_model, run_cli, monkeypatch):
     shown = run_cli("models", "show", a_model).out
     assert shown.startswith("tiny (a file, not added)\n")
     assert str(a_model) in shown
+    run_cli("models", "add", a_model)
+    monkeypatch.chdir(a_store)
+    assert run_cli("models", "show", "tiny.safetensors").out.startswith("tiny (added)\n")
+    assert "default" not in run_cli("models", "show", renamed(a_model, a_model.parent, DEFAULT_MODEL)).out.splitlines()[0]
     assert "no model gone.safetensors" in refused(run_cli("models", "show", "gone.safetensors"))
 
 
 def test_a_model_that_is_not_calibrated_is_told_when_it_is_added(a_store, a_model, run_cli):
     assert "not calibrated" not in run_cli("models", "add", a_model).out
-    renamed(a_model, a_model.parent, "tiny", thresholds={})
-    assert "brain-inpaint-ad calibrate tiny --data FOLDER" in run_cli("models", "add", a_model, "--overwrite").out
+    for thresholds in ({}, {"training_residuals_98_percent": 0.3}):  # as training leaves cards
+        renamed(a_model, a_model.parent, "tiny", thresholds=thresholds)
+        assert "brain-inpaint-ad calibrate tiny --data FOLDER" in run_cli("models", "add", a_model, "--overwrite").out
 
 
 def test_the_list_says_which_model_is_taken_by_default(run_cli):

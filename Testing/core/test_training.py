@@ -199,7 +199,9 @@ def test_max_minutes_ends_a_run_that_can_be_resumed(a_healthy_folder, a_run_fold
 
 def test_minutes_that_preparing_takes_leave_one_iteration_and_a_run_that_can_be_resumed(a_healthy_folder, a_run_folder):
     assert train(a_healthy_folder, a_run_folder, settings=SMALL, iterations=9, max_minutes=1e-6, device="cpu") == 1
-    assert train(a_healthy_folder, a_run_folder, settings=SMALL, iterations=2, device="cpu", resume=True) == 2
+    again = train(a_healthy_folder, a_run_folder, settings=SMALL, iterations=9, max_minutes=1e-6, device="cpu", resume=True)
+    assert again == 2  # and so every call comes further
+    assert train(a_healthy_folder, a_run_folder, settings=SMALL, iterations=3, device="cpu", resume=True) == 3
 
 
 def test_progress_goes_by_the_clock_where_the_clock_ends_the_run(tmp_path):

@@ -127,8 +127,10 @@ def largest_in_words(findings: list[Finding]) -> list[str]:
 
 
 def _in_ml(volume_ml: float) -> str:
-    """With one decimal, or one figure that is not 0."""
-    return f"{volume_ml:.1f} ml" if volume_ml >= 0.05 else f"{volume_ml:.1g} ml"
+    """With one decimal, or the first figure that is not 0; findings are measured to 0.001 ml."""
+    if volume_ml >= 0.05:
+        return f"{volume_ml:.1f} ml"
+    return f"{volume_ml:.1g} ml" if volume_ml > 0 else "below 0.001 ml"
 
 
 def _in_mm(*ras: float) -> str:

@@ -14,7 +14,7 @@ from .errors import InputError, SettingsError
 
 BASE_MB = 1300.0  # Python, torch, brain extraction and all that happens on the model's grid
 BYTES_PER_VOXEL = 40.0  # at the peak of a run: measured, rounded up (docs/robustness.md)
-SMALL = 1.0  # million voxels: a head at 2 mm; with room for less, no resampling helps
+SMALL = 1.0  # million voxels, a head at 2 mm; with room for less, no resampling helps
 # How ITK, torch, cuDNN and cuBLAS say so, beside MemoryError.
 _FULL = re.compile(r"(?i)\ballocat|bad_alloc|alloc_failed|out of memory|not enough memory")
 
@@ -33,7 +33,7 @@ class MemoryBound:
             return
         sizes = "×".join(map(str, size))
         whose = "this machine has free" if self.is_free else "that are allowed"
-        most = (self.limit_mb - BASE_MB) / BYTES_PER_VOXEL  # million voxels
+        most = math.floor(10 * (self.limit_mb - BASE_MB) / BYTES_PER_VOXEL) / 10 if self.limit_mb < math.inf else math.inf
         smaller = f"resample it to {most:.1f} million voxels first (models work at 2 mm) or " if most >= SMALL else ""
         raise InputError(
             f"{name} holds {sizes} voxels and would take about {needed:.0f} MB of memory, more than the {self.limit_mb:.0f} MB "

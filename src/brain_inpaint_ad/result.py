@@ -133,7 +133,7 @@ class Result:
     def save(
         self, folder: str | os.PathLike[str], *, overwrite: bool = False, recut: bool = False, dicom_seg: bool = False
     ) -> list[Path]:
-        """Write the files of FILES, the reconstruction if there is one, and what is asked for: all or nothing.
+        """Write the files of `result_files.FILES`, the reconstruction if there is one, and what is asked for: all or nothing.
 
         recut: recut.npz; dicom_seg: anomalies.dcm, for scans from DICOM, unless nothing was found; it names the patient.
 
@@ -159,6 +159,7 @@ class Result:
             from .dicom.seg import write_seg
 
             write_seg(self.labelmap, self.prepared.scan, folder / "anomalies.dcm", model=self.report["model"]["name"])
+        cut = self.report["segmentation"]
         draw_overview(
             folder / "overview.png",
             self.prepared.image,
@@ -166,7 +167,7 @@ class Result:
             self.model_labelmap,
             title=f"{self.prepared.scan.name}: {self.summary}",
             hot=self.threshold or 0.0,
-            made_by=_made_by(self.report),
+            made_by=f"{self.report['model']['name']}, cut: {cut['segmentation']}, rule: {cut['rule']}",
         )
 
 
@@ -181,12 +182,6 @@ def load_recut(source: str | os.PathLike[str] | bytes) -> Result:
         return segment(found.prepared, found.heat, settings=found.settings, thresholds=found.thresholds, report=found.report)
     except WeightsError as error:  # no detection ends with settings its model has no threshold for
         raise InputError(f"{called(source)} lacks the threshold its settings need; run the detection again.") from error
-
-
-def _made_by(report: dict[str, Any]) -> str:
-    """Which model, cut and rule, in a line."""
-    cut = report["segmentation"]
-    return f"{report['model']['name']}, cut: {cut['segmentation']}, rule: {cut['rule']}"
 
 
 def segment(

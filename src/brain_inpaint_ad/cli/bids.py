@@ -52,7 +52,8 @@ def bids(
                 device=device,
             )
 
-    outcomes = run(work, progress, when_cancelled=lambda: "The same command goes on; scans that are done stay done.")
+    command = "The same command without --overwrite" if overwrite else "The same command"
+    outcomes = run(work, progress, when_cancelled=lambda: f"{command} goes on; scans that are done stay done.")
     from ..bids import FAILED, told
 
     if progress is not ProgressStyle.jsonl:

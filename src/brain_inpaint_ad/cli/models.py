@@ -75,12 +75,12 @@ def add(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an added model of the same name.")] = False,
 ) -> None:
     """Check a model and copy it to your own folder, where upgrades leave it alone."""
-    from ..weights.manage import add_model
+    from ..weights.manage import add_model, is_calibrated
 
     model = run(lambda _: add_model(file, overwrite=overwrite), ProgressStyle.none)
     typer.echo(f"{model.name} is added; use it with: brain-inpaint-ad detect SCAN --out FOLDER --model {model.name}")
-    if model.card is not None and not model.card.thresholds:
-        typer.echo(f"It is not calibrated; before that: brain-inpaint-ad calibrate {model.name} --data FOLDER (healthy scans)")
+    if not is_calibrated(model):
+        typer.echo(f"It is not calibrated; first: brain-inpaint-ad calibrate {model.name} --data FOLDER (of healthy scans)")
 
 
 @app.command()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
@@ -47,9 +48,8 @@ def train_command(
 
             done = trained(work, out, progress)
             if progress is not ProgressStyle.jsonl:
-                rest = "" if done >= iterations else "the same command with --resume goes on; "
-                ready = f"brain-inpaint-ad calibrate {out / weights} --data FOLDER"
-                typer.echo(f"{done} of {iterations} iterations done; weights are in {out / weights}; {rest}next: {ready}")
+                count = f"{done} iterations" if done >= iterations else f"{done} of {iterations} iterations"
+                typer.echo(f"{count} done; {what_next(out / weights, is_done=done >= iterations)}")
 
         hints = get_type_hints(_shared, include_extras=True) | get_type_hints(prepare, include_extras=True)
         data, out, *last = common.values()
@@ -62,15 +62,26 @@ def train_command(
     return register
 
 
-def trained(work: Callable[[Progress], _Done], out: Path, progress: ProgressStyle) -> _Done:
-    """What `work` answers, done in a folder that no other run uses; a cancel waits for the iteration and its checkpoint."""
+def what_next(weights: Path, *, is_done: bool) -> str:
+    """Where the weights are, and what can be done now."""
+    ready = f"brain-inpaint-ad calibrate {quote(str(weights))} --data FOLDER"
+    return f"weights are in {weights}; " + (
+        f"next: {ready}" if is_done else f"the same command with --resume goes on, or: {ready}"
+    )
+
+
+def trained(work: Callable[[Progress], _Done], out: Path, progress: ProgressStyle, *, steps: Sequence[str] = ("",)) -> _Done:
+    """What `work` answers, done in a folder that no other run uses; a cancel waits for the iteration and its checkpoint.
+
+    steps: folders below `out` that have a checkpoint of their own.
+    """
 
     def locked(report: Progress) -> _Done:
         with only_run_in(out):
             return work(report)
 
     def how_to_go_on() -> str:
-        begun = any(out.glob("**/checkpoint.pt"))
+        begun = any((out / step / "checkpoint.pt").exists() for step in steps)
         return "The same command with --resume goes on." if begun else "Prepared scans are kept; the same command starts again."
 
     return run(locked, progress, patience_s=SAVE_PATIENCE_S, patient_in=ITERATION, when_cancelled=how_to_go_on)

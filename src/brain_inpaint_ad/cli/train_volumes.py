@@ -11,7 +11,7 @@ import typer
 from ..progress import Progress
 from .options import Device, Minutes, Name, Note, Resume, Style, Subjects
 from .run import ProgressStyle
-from .train_command import app, trained
+from .train_command import app, trained, what_next
 
 
 class Step(StrEnum):
@@ -56,6 +56,8 @@ def fanogan_3d(
 ) -> None:
     """Train 3-D f-AnoGAN (Simarro 2020): GAN, encoder, refinement of both."""
 
+    asked = {"gan": gan_iterations, "encoder": encoder_iterations, "refine": refine_iterations}
+
     def work(report: Progress) -> dict[str, int]:
         from ..nets.volume_gan import VolumeGanSettings
         from ..training.volume_fanogan import train
@@ -67,7 +69,7 @@ def fanogan_3d(
             out,
             settings=VolumeGanTraining(network=network, modality=modality.value, seed=seed),
             step=step.value,
-            iterations={"gan": gan_iterations, "encoder": encoder_iterations, "refine": refine_iterations},
+            iterations=asked,
             max_minutes=max_minutes,
             resume=resume,
             subjects=subjects,
@@ -78,13 +80,14 @@ def fanogan_3d(
             progress=report,
         )
 
-    done = trained(work, out, progress)
+    parts = [part.value for part in Step if step in (Step.all, part) and part is not Step.all]
+    done = trained(work, out, progress, steps=parts)
     if progress is not ProgressStyle.jsonl:
         steps = ", ".join(f"{part} {count}" for part, count in done.items())
+        is_done = all(done.get(part, 0) >= asked[part] for part in parts)
         weights = out / "fanogan.safetensors"
-        after = (
-            f"weights are in {weights}; next: brain-inpaint-ad calibrate {weights} --data FOLDER"
-            if weights.exists()
-            else "weights come with the encoder's step"
-        )
-        typer.echo(f"iterations done: {steps or 'none'}; {after}")
+        if weights.exists():
+            after = what_next(weights, is_done=is_done)
+        else:
+            after = "weights come with the encoder's step" + ("" if is_done else "; the same command with --resume goes on")
+        typer.echo(f"iterations done: {steps}; {after}")

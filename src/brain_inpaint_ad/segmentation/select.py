@@ -64,7 +64,7 @@ class SegmentSettings:
             raise SettingsError(f"{must}, got {got}")
 
     def as_json(self, threshold: float | None) -> dict[str, Any]:
-        """What a report says of a choice by these settings: those that count in it. threshold: that it was made at."""
+        """What a report says of a choice by these settings: those that count in it. threshold: the one it was made at."""
         if self.segmentation == "residual":
             steps = {"median": self.median, "erosion": self.erosion, "min_voxels": self.min_voxels}
             return {"segmentation": self.segmentation, "rule": self.rule, **steps, "threshold": threshold}

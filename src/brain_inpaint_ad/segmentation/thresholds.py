@@ -21,21 +21,18 @@ def least_heat(thresholds: Mapping[str, float], settings: SegmentSettings) -> fl
 
 def check_threshold(thresholds: Mapping[str, float], settings: SegmentSettings) -> None:
     """Raises WeightsError when the rule has no threshold to work with. thresholds: the card's."""
-    is_residual = settings.segmentation == "residual"
-    if _name_for(settings) in thresholds or (settings.rule == "paper" and not is_residual):
+    if _name_for(settings) in thresholds or (settings.rule == "paper" and settings.segmentation != "residual"):
         return
-    if is_residual and settings.rule == "paper":
-        raise WeightsError("the model's card tells no residuals of training scans; use --rule calibrated.")
-    if others := [cut for cut in SEGMENTATIONS if threshold_name(cut) in thresholds]:
-        way_out = "" if is_residual else " or --rule paper"
-        raise WeightsError(
-            f"the model is not calibrated for --segmentation {settings.segmentation}; use --segmentation {' or '.join(others)}"
-            f"{way_out}, or run brain-inpaint-ad calibrate MODEL --data FOLDER anew."
-        )
-    raise WeightsError(
-        "the model is not calibrated; run brain-inpaint-ad calibrate MODEL --data FOLDER (of healthy scans) first, or use "
-        "--rule paper."
-    )
+    calibrated = [cut for cut in SEGMENTATIONS if threshold_name(cut) in thresholds]
+    if settings.rule == "paper":
+        other = "--rule calibrated or another --segmentation" if "residual" in calibrated else "another --segmentation"
+        raise WeightsError(f"the model's card tells no residuals of training scans; use {other}.")
+    ways_out = [f"--segmentation {cut}" for cut in calibrated]
+    if settings.segmentation != "residual" or TRAINING_RESIDUALS in thresholds:
+        ways_out.append("--rule paper")
+    what = f"the model is not calibrated{f' for --segmentation {settings.segmentation}' if calibrated else ''}"
+    use = f"use {' or '.join(ways_out)}, or " if ways_out else ""
+    raise WeightsError(f"{what}; {use}calibrate it first: brain-inpaint-ad calibrate MODEL --data FOLDER (of healthy scans).")
 
 
 def _name_for(settings: SegmentSettings) -> str:

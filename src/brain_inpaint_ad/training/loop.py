@@ -21,6 +21,7 @@ from ..files import write_atomically
 from ..progress import ITERATION, Progress, silent
 
 CHECKPOINT = "checkpoint.pt"
+_ALMOST = 0.99  # of the time: the iteration at work is not done yet, and 1 would say that it is
 AVERAGED = 0.998  # what stays of a running mean after an iteration
 
 
@@ -76,22 +77,24 @@ def run(
     inspect: Callable[[int], object],
     progress: Progress = silent,
 ) -> int:
-    """Call `step` until done; returns the number of iterations the weights have seen: one at least, however short the time.
+    """Call `step` until done; returns the number of iterations the weights have seen: one more than before at
+    least, however short the time, unless all are done.
 
     step: gets the iteration's random generator, updates the weights, returns scalars to log (on any device).
     inspect: called at each save with the iteration: validation figures and pictures.
     """
     iteration = load(state, folder / CHECKPOINT) if (folder / CHECKPOINT).exists() else 0
-    started = time.monotonic()
+    first, started = iteration, time.monotonic()
 
     def tell() -> None:
+        begun, done = first / settings.iterations, iteration / settings.iterations
         by_clock = (time.monotonic() - started) / max(settings.deadline - started, 1e-9)
-        done = max(iteration / settings.iterations, min(by_clock, 1.0))  # whichever ends the call
-        progress(done, f"{ITERATION} {iteration} of {settings.iterations}")
+        by_clock = begun + (1 - begun) * min(by_clock, _ALMOST)
+        progress(max(done, by_clock), f"{ITERATION} {iteration} of {settings.iterations}")  # whichever ends the call
 
     try:
         tell()
-        while iteration < settings.iterations and (iteration == 0 or time.monotonic() < settings.deadline):
+        while iteration < settings.iterations and (iteration == first or time.monotonic() < settings.deadline):
             scalars = step(generator_of(settings.seed, iteration))
             iteration += 1
             tell()

@@ -32,6 +32,7 @@ from .volume_gan import STEPS, VolumeGanTraining, build, encoder_step, gan_step,
 
 ITERATIONS = {"gan": 20_000, "encoder": 10_000, "refine": 20_000}
 MODEL = "fanogan.safetensors"
+_AT_ONCE = 1e-6  # minutes: an iteration, and its checkpoint
 _SHOWN = 4  # cubes in a picture
 _LOOKED_AT = 16  # validation cubes at a time
 
@@ -69,12 +70,12 @@ def train(
     for place, part in enumerate(chosen):
         begin, until = (0.15 + 0.85 * n / len(chosen) for n in (place, place + 1))
         minutes = (end - time.monotonic()) / 60
-        if minutes <= 0:
+        if done and minutes <= 0:
             break
         limits = loop.LoopSettings(
             iterations=iterations[part],
             seed=settings.seed,
-            max_minutes=minutes if max_minutes is not None else None,
+            max_minutes=max(minutes, _AT_ONCE) if max_minutes is not None else None,
             save_every=100,
             log_every=10,
         )

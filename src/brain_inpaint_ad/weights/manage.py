@@ -7,6 +7,8 @@ from pathlib import Path
 
 from ..errors import OutputError, WeightsError
 from ..files import write_atomically
+from ..segmentation.select import SEGMENTATIONS
+from ..segmentation.thresholds import threshold_name
 from .card import read_card
 from .folders import SHIPPED, SUFFIX, Installed, check_whole, find_model, installed_models, is_name, user_folder
 from .store import load_model
@@ -28,9 +30,16 @@ def examined_model(name: str) -> Installed:
     """The model of this name, or the one a path of a .safetensors file leads to. Raises WeightsError as `installed_model`."""
     if not name.endswith(SUFFIX):
         return installed_model(name)
-    path = find_model(name)
+    path = find_model(name).resolve()
     card = check_whole(path)
-    return Installed(card.name, path, card, path.parent == SHIPPED)
+    is_shipped = path.parent == SHIPPED.resolve()
+    is_found_by_name = is_shipped or path.parent == user_folder().resolve()
+    return Installed(path.stem if is_found_by_name else card.name, path, card, is_shipped)
+
+
+def is_calibrated(model: Installed) -> bool:
+    """Whether `detect` has a threshold for it, in some cut."""
+    return model.card is not None and any(threshold_name(cut) in model.card.thresholds for cut in SEGMENTATIONS)
 
 
 def add_model(file: Path, *, overwrite: bool = False) -> Installed:

@@ -32,13 +32,14 @@ def told(model: Installed) -> str:
         ("weights", f"{model.path} ({model.path.stat().st_size / 1e6:.1f} MB)"),
         ("SHA-256", card.sha256),
     ]
-    return "\n".join([f"{card.name} ({status(model)})", *(_line(*line) for line in lines)]) + "\n"
+    return "\n".join([f"{model.name} ({status(model)})", *(_line(*line) for line in lines)]) + "\n"
 
 
 def status(model: Installed) -> str:
     """Whether it shipped or is found by its name, and whether it is what `detect` takes."""
-    whose = "shipped" if model.is_shipped else "added" if model.path.parent == user_folder() else "a file, not added"
-    return f"{whose}, default" if model.name == DEFAULT_MODEL else whose
+    is_added = model.path.parent.resolve() == user_folder().resolve()
+    whose = "shipped" if model.is_shipped else "added" if is_added else "a file, not added"
+    return f"{whose}, default" if model.is_shipped and model.name == DEFAULT_MODEL else whose
 
 
 def _windows(card: Card) -> str:
